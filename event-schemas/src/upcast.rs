@@ -1,0 +1,121 @@
+//! Reading old versions: every stored payload is lifted, step by step, to the current shape.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{catalog, checkout, inventory, order, payment};
+
+/// One step of one event type: from a version to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Upcast {
+    /// Such as `OrderPlaced`.
+    pub event_type: &'static str,
+    /// Version this step reads; it writes `from + 1`.
+    pub from: u16,
+    /// Edits the payload in place. Total: it must accept every payload stored at `from`.
+    pub change: fn(&mut Map<String, Value>),
+}
+
+/// Every step of every context. Steps of one event type stand in version order.
+pub fn all() -> impl Iterator<Item = &'static Upcast> {
+    [catalog::UPCASTS, inventory::UPCASTS, checkout::UPCASTS, order::UPCASTS, payment::UPCASTS]
+        .into_iter()
+        .flatten()
+}
+
+/// Reads a stored payload of any version as the current event type `E`.
+///
+/// Fails if no chain of steps leads from `version` to the current shape: then a release went out
+/// without its upcast, or an older program meets a newer event, and the reader must stop rather
+/// than skip the event.
+pub fn decode<E: DeserializeOwned>(
+    event_type: &str,
+    version: u16,
+    payload: &[u8],
+) -> Result<E, serde_json::Error> {
+    decode_with(all(), event_type, version, payload)
+}
+
+fn decode_with<'a, E: DeserializeOwned>(
+    steps: impl Iterator<Item = &'a Upcast>,
+    event_type: &str,
+    version: u16,
+    payload: &[u8],
+) -> Result<E, serde_json::Error> {
+    let mut steps = steps.filter(|step| step.event_type == event_type && step.from >= version);
+    let Some(first) = steps.next() else {
+        // The usual case, a current event, does not pass through a JSON tree.
+        return serde_json::from_slice(payload);
+    };
+    let mut fields: Map<String, Value> = serde_json::from_slice(payload)?;
+    (first.change)(&mut fields);
+    for step in steps {
+        (step.change)(&mut fields);
+    }
+    serde_json::from_value(Value::Object(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Third {
+        name: String,
+        channel: String,
+        quantity: u32,
+    }
+
+    const STEPS: &[Upcast] = &[
+        Upcast { event_type: "Other", from: 1, change: |fields| fields.clear() },
+        Upcast {
+            event_type: "Sold",
+            from: 1,
+            change: |fields| {
+                fields.insert("channel".into(), json!("web"));
+            },
+        },
+        Upcast {
+            event_type: "Sold",
+            from: 2,
+            change: |fields| {
+                let count = fields.remove("count").unwrap_or(json!(1));
+                fields.insert("quantity".into(), count);
+            },
+        },
+    ];
+
+    fn read(version: u16, payload: &Value) -> Result<Third, serde_json::Error> {
+        decode_with(STEPS.iter(), "Sold", version, payload.to_string().as_bytes())
+    }
+
+    #[test]
+    fn each_version_passes_the_steps_it_still_needs() {
+        let third =
+            |channel: &str| Third { name: "bar".into(), channel: channel.into(), quantity: 2 };
+        let first = json!({ "name": "bar", "count": 2 });
+        assert_eq!(read(1, &first).unwrap(), third("web"));
+        let second = json!({ "name": "bar", "count": 2, "channel": "pos" });
+        assert_eq!(read(2, &second).unwrap(), third("pos"));
+        let current = json!({ "name": "bar", "quantity": 2, "channel": "pos" });
+        assert_eq!(read(3, &current).unwrap(), third("pos"));
+    }
+
+    #[test]
+    fn a_version_without_its_step_is_an_error_and_not_a_guess() {
+        assert!(read(3, &json!({ "name": "bar", "count": 2 })).is_err());
+    }
+
+    #[test]
+    fn steps_of_one_event_type_stand_in_version_order_without_holes() {
+        let steps: Vec<_> = all().collect();
+        for (before, step) in steps.iter().zip(steps.iter().skip(1)) {
+            if before.event_type == step.event_type {
+                assert_eq!(before.from + 1, step.from, "{}", step.event_type);
+            }
+        }
+    }
+}
