@@ -1,0 +1,250 @@
+//! Reading the log. Always in windows, and every reader asserts that nothing is missing.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::StoreError;
+
+/// Events a reader takes at a time when it has no reason for another number: about a megabyte.
+pub const WINDOW: i64 = 1_000;
+
+/// The most events any read returns, whatever it was asked for.
+pub const WINDOW_MAX: i64 = 10_000;
+
+/// An event as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Place in the log: 1, 2, 3, …
+    pub position: i64,
+    pub store_id: Uuid,
+    /// The kind of aggregate.
+    pub category: String,
+    pub stream_id: Uuid,
+    /// Place in the stream: 1, 2, 3, …
+    pub version: i64,
+    pub event_type: String,
+    pub schema_version: u16,
+    pub event_id: Uuid,
+    /// When the database appended it; never goes back along positions.
+    pub recorded_at: DateTime<Utc>,
+    /// JSON, the very bytes that were hashed.
+    pub payload: Vec<u8>,
+    /// JSON, the very bytes that were hashed.
+    pub metadata: Vec<u8>,
+    /// See [`crate::leaf_hash`].
+    pub leaf_hash: [u8; 32],
+}
+
+/// Which events a filtered read wants. An event must match both lists; an empty list matches all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter<'a> {
+    pub categories: &'a [&'a str],
+    pub types: &'a [&'a str],
+}
+
+/// Events that matched, and how far the log was looked through for them.
+#[derive(Clone, Debug)]
+pub struct Filtered {
+    pub events: Vec<Recorded>,
+    /// Every matching event up to here is in `events` or was before: the next read starts here.
+    pub through: i64,
+}
+
+/// One row of `log.events`, before its numbers are checked.
+struct Row {
+    position: i64,
+    store_id: Uuid,
+    category: String,
+    stream_id: Uuid,
+    version: i64,
+    event_type: String,
+    schema_version: i16,
+    event_id: Uuid,
+    recorded_at: DateTime<Utc>,
+    payload: Vec<u8>,
+    metadata: Vec<u8>,
+    leaf_hash: Vec<u8>,
+}
+
+impl From<Row> for Recorded {
+    fn from(row: Row) -> Recorded {
+        Recorded {
+            position: row.position,
+            store_id: row.store_id,
+            category: row.category,
+            stream_id: row.stream_id,
+            version: row.version,
+            event_type: row.event_type,
+            // A negative version or a short hash can only be an edit by hand. Both become values
+            // that no event has, so that the check of hashes finds them.
+            schema_version: u16::try_from(row.schema_version).unwrap_or(0),
+            event_id: row.event_id,
+            recorded_at: row.recorded_at,
+            payload: row.payload,
+            metadata: row.metadata,
+            leaf_hash: row.leaf_hash.try_into().unwrap_or([0; 32]),
+        }
+    }
+}
+
+/// The last position; 0 for an empty log. Everything up to it is committed and readable.
+pub async fn head(conn: &mut PgConnection) -> Result<i64, StoreError> {
+    let head = sqlx::query_scalar!("SELECT position FROM log.head");
+    Ok(head.fetch_one(conn).await?)
+}
+
+/// Up to `limit` events of one stream after `after_version`, oldest first. Empty if there are no
+/// more. [`StoreError::Gap`] (in versions) if one is missing in between.
+pub async fn read_stream(
+    conn: &mut PgConnection,
+    store_id: Uuid,
+    (category, id): (&str, Uuid),
+    after_version: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT position, store_id, category, stream_id, version, event_type, schema_version,
+                event_id, recorded_at, payload, metadata, leaf_hash
+           FROM log.events
+          WHERE store_id = $1 AND category = $2 AND stream_id = $3 AND version > $4
+          ORDER BY version LIMIT $5",
+        store_id,
+        category,
+        id,
+        after_version,
+        limit.clamp(1, WINDOW_MAX)
+    )
+    .fetch_all(conn)
+    .await?;
+    assert_contiguous(after_version, rows.iter().map(|row| row.version))?;
+    Ok(rows.into_iter().map(Recorded::from).collect())
+}
+
+/// Up to `limit` events after `position`, in order, of every store. Empty means the end of the
+/// log. [`StoreError::Gap`] if a position is missing: stop, do not skip.
+pub async fn read_after(
+    conn: &mut PgConnection,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let events = window(&mut *conn, position, limit).await?;
+    assert_contiguous(position, events.iter().map(|event| event.position))?;
+    if events.is_empty() && position < head(&mut *conn).await? {
+        // Something was appended between the two statements, or everything in the window is gone.
+        let events = window(conn, position, limit).await?;
+        assert_contiguous(position, events.iter().map(|event| event.position))?;
+        if events.is_empty() {
+            return Err(StoreError::Gap { expected: position + 1, found: None });
+        }
+        return Ok(events);
+    }
+    Ok(events)
+}
+
+/// The rows after `position` and up to `limit` positions further, as they are.
+pub(crate) async fn window(
+    conn: &mut PgConnection,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT position, store_id, category, stream_id, version, event_type, schema_version,
+                event_id, recorded_at, payload, metadata, leaf_hash
+           FROM log.events
+          WHERE position > $1 AND position <= $1 + $2
+          ORDER BY position",
+        position,
+        limit.clamp(1, WINDOW_MAX)
+    );
+    Ok(rows.fetch_all(conn).await?.into_iter().map(Recorded::from).collect())
+}
+
+/// Up to `limit` events after `position` that match `filter`, in order. Positions in between that
+/// do not match are passed over, so this cannot assert contiguity; it reads the head first, and
+/// everything up to the head is committed. Two round trips.
+pub async fn read_after_filtered(
+    conn: &mut PgConnection,
+    position: i64,
+    limit: i64,
+    filter: Filter<'_>,
+) -> Result<Filtered, StoreError> {
+    let limit = limit.clamp(1, WINDOW_MAX);
+    let head = head(&mut *conn).await?;
+    let rows = if filter.categories.is_empty() {
+        filtered_by_type(conn, (position, head), limit, filter.types).await?
+    } else {
+        filtered_by_category(conn, (position, head), limit, filter).await?
+    };
+    let full = i64::try_from(rows.len()).is_ok_and(|rows| rows == limit);
+    let through = match rows.last() {
+        Some(last) if full => last.position,
+        _ => head.max(position),
+    };
+    Ok(Filtered { events: rows.into_iter().map(Recorded::from).collect(), through })
+}
+
+/// By the index on categories, one ordered scan per category.
+async fn filtered_by_category(
+    conn: &mut PgConnection,
+    (after, through): (i64, i64),
+    limit: i64,
+    filter: Filter<'_>,
+) -> Result<Vec<Row>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT e.position AS "position!", e.store_id AS "store_id!", e.category AS "category!",
+                  e.stream_id AS "stream_id!", e.version AS "version!", e.event_type AS "event_type!",
+                  e.schema_version AS "schema_version!", e.event_id AS "event_id!",
+                  e.recorded_at AS "recorded_at!", e.payload AS "payload!",
+                  e.metadata AS "metadata!", e.leaf_hash AS "leaf_hash!"
+             FROM unnest($3::text[]) AS wanted(category)
+            CROSS JOIN LATERAL (
+                  SELECT * FROM log.events e
+                   WHERE e.category = wanted.category AND e.position > $1 AND e.position <= $2
+                     AND (cardinality($4::text[]) = 0 OR e.event_type = ANY ($4))
+                   ORDER BY e.position LIMIT $5) e
+            ORDER BY e.position LIMIT $5"#,
+        after,
+        through,
+        filter.categories as &[&str],
+        filter.types as &[&str],
+        limit
+    );
+    Ok(rows.fetch_all(conn).await?)
+}
+
+/// Along the positions, testing each event.
+async fn filtered_by_type(
+    conn: &mut PgConnection,
+    (after, through): (i64, i64),
+    limit: i64,
+    types: &[&str],
+) -> Result<Vec<Row>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT position, store_id, category, stream_id, version, event_type, schema_version,
+                event_id, recorded_at, payload, metadata, leaf_hash
+           FROM log.events
+          WHERE position > $1 AND position <= $2
+            AND (cardinality($3::text[]) = 0 OR event_type = ANY ($3))
+          ORDER BY position LIMIT $4",
+        after,
+        through,
+        types as &[&str],
+        limit
+    );
+    Ok(rows.fetch_all(conn).await?)
+}
+
+/// Fails unless `numbers` continue `after` one by one.
+fn assert_contiguous(after: i64, numbers: impl Iterator<Item = i64>) -> Result<(), StoreError> {
+    for (expected, found) in (after + 1..).zip(numbers) {
+        if found != expected {
+            return Err(StoreError::Gap { expected, found: Some(found) });
+        }
+    }
+    Ok(())
+}
