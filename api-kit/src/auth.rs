@@ -1,0 +1,237 @@
+//! Who is asking, for which store, and whether they may.
+//!
+//! A route is declared with the permission it needs ([`crate::routes::Api`]); the gate in front of
+//! it verifies the token and leaves a [`Caller`] for the handler. A handler that forgets to ask is
+//! still behind the gate.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use event_schemas::ids::{ActorId, StoreId};
+use uuid::Uuid;
+
+use crate::edge::Edge;
+use crate::problem::Problem;
+
+pub use token::{BadKey, Claims, TokenError, TokenKeys, TokenRequest};
+
+mod token;
+
+/// What a token can allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Permission {
+    ProductsRead,
+    ProductsWrite,
+    StockRead,
+    StockWrite,
+    CheckoutsRead,
+    CheckoutsWrite,
+    OrdersRead,
+    OrdersWrite,
+    AnalyticsRead,
+    AuditRead,
+}
+
+impl Permission {
+    /// Every permission, for tokens of developers.
+    pub const ALL: &[Permission] = &[
+        Permission::ProductsRead,
+        Permission::ProductsWrite,
+        Permission::StockRead,
+        Permission::StockWrite,
+        Permission::CheckoutsRead,
+        Permission::CheckoutsWrite,
+        Permission::OrdersRead,
+        Permission::OrdersWrite,
+        Permission::AnalyticsRead,
+        Permission::AuditRead,
+    ];
+
+    /// As in the `scope` of a token and `x-permission` of the document.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Permission::ProductsRead => "products:read",
+            Permission::ProductsWrite => "products:write",
+            Permission::StockRead => "stock:read",
+            Permission::StockWrite => "stock:write",
+            Permission::CheckoutsRead => "checkouts:read",
+            Permission::CheckoutsWrite => "checkouts:write",
+            Permission::OrdersRead => "orders:read",
+            Permission::OrdersWrite => "orders:write",
+            Permission::AnalyticsRead => "analytics:read",
+            Permission::AuditRead => "audit:read",
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text names no permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a permission")]
+pub struct UnknownPermission;
+
+impl FromStr for Permission {
+    type Err = UnknownPermission;
+
+    fn from_str(text: &str) -> Result<Permission, UnknownPermission> {
+        let found = Permission::ALL.iter().find(|permission| permission.as_str() == text);
+        found.copied().ok_or(UnknownPermission)
+    }
+}
+
+/// Id of one request: the client's `X-Request-Id` if it is sane, else one of ours. At most 128
+/// characters, letters, digits and `._:-` only, so that it is safe in headers and logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    const MAX_CHARS: usize = 128;
+
+    /// The client's id, unless it is too long or has characters that do not belong into a log.
+    pub(crate) fn of_client(text: &str) -> Option<RequestId> {
+        let sane = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+        let fits = !text.is_empty() && text.len() <= RequestId::MAX_CHARS;
+        (fits && text.bytes().all(sane)).then(|| RequestId(text.into()))
+    }
+
+    pub(crate) fn of_uuid(id: Uuid) -> RequestId {
+        RequestId(id.to_string().into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The two names of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestIds {
+    /// What the client knows.
+    pub(crate) request_id: RequestId,
+    /// What everything caused by the request carries. Equals `request_id` if that is a UUID.
+    pub(crate) correlation_id: Uuid,
+}
+
+/// Someone whose identity is verified and whose permission is not.
+///
+/// Handlers need a [`Caller`], and [`Visitor::may`] is the only way to one.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    pub actor_id: ActorId,
+    pub store_id: StoreId,
+    pub store_slug: String,
+    pub request_id: RequestId,
+    pub correlation_id: Uuid,
+    pub permissions: Vec<Permission>,
+}
+
+/// Someone allowed to do what the handler is about to do, in this one store.
+///
+/// As an extractor it is what the gate of the route left; it never fails behind
+/// [`crate::routes::Api::route`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Caller {
+    pub actor_id: ActorId,
+    pub store_id: StoreId,
+    /// Of the token, for people; `store_id` is what counts.
+    pub store_slug: String,
+    pub request_id: RequestId,
+    pub correlation_id: Uuid,
+}
+
+impl Visitor {
+    /// `403` unless the token allows it.
+    pub fn may(self, permission: Permission) -> Result<Caller, Problem> {
+        if !self.permissions.contains(&permission) {
+            let detail = format!("the token lacks the permission {permission}");
+            return Err(Problem::new("forbidden")
+                .detail(detail)
+                .extra("permission", permission.as_str()));
+        }
+        let Visitor { actor_id, store_id, store_slug, request_id, correlation_id, .. } = self;
+        Ok(Caller { actor_id, store_id, store_slug, request_id, correlation_id })
+    }
+
+    /// Verifies the token of a request. `401` without a valid one.
+    fn of(headers: &HeaderMap, extensions: &Extensions) -> Result<Visitor, Problem> {
+        let edge = Edge::of(extensions)?;
+        let ids = extensions.get::<RequestIds>().ok_or_else(crate::edge::missing)?;
+        let token = bearer(headers).ok_or_else(|| Problem::new("unauthenticated"))?;
+        let claims = edge.keys().verify(token, edge.now()).map_err(refusal)?;
+        named_store(headers, &claims)?;
+        let Claims { actor_id, store_id, store_slug, permissions, .. } = claims;
+        let RequestIds { request_id, correlation_id } = ids.clone();
+        Ok(Visitor { actor_id, store_id, store_slug, request_id, correlation_id, permissions })
+    }
+}
+
+/// The one token of the request; two `Authorization` headers are none.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A client that names a store must not act in another one.
+fn named_store(headers: &HeaderMap, claims: &Claims) -> Result<(), Problem> {
+    let own = [claims.store_id.to_string(), claims.store_slug.clone()];
+    let same = |value: &str| own.iter().any(|name| name == value);
+    let mut named = headers.get_all("x-store-id").iter();
+    if named.all(|value| value.to_str().is_ok_and(same)) {
+        return Ok(());
+    }
+    Err(Problem::new("wrong_store"))
+}
+
+fn refusal(error: TokenError) -> Problem {
+    // Never which check failed: that helps only those who forge.
+    tracing::info!(%error, "token refused");
+    match error {
+        TokenError::Expired => Problem::new("token_expired"),
+        TokenError::Invalid | TokenError::NotYetValid => Problem::new("unauthenticated"),
+    }
+}
+
+/// The gate of a route: lets only those through whose token allows `permission`.
+pub(crate) async fn admit(permission: Permission, mut request: Request, next: Next) -> Response {
+    let visitor = Visitor::of(request.headers(), request.extensions());
+    match visitor.and_then(|visitor| visitor.may(permission)) {
+        Ok(caller) => {
+            tracing::Span::current().record("store", caller.store_slug.as_str());
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Problem> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        caller.ok_or_else(|| Problem::internal("a route without a permission asks for a caller"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! What every request passes: its id, its limits, its log line, and the promise that every error
+//! is a problem document.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{Extensions, HeaderName, HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::auth::{RequestId, RequestIds, TokenKeys};
+use crate::page::PageLinks;
+use crate::problem::{Problem, codes};
+
+/// Bytes of a request body. A product with 2,000 variants fits; imports have their own way.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Longest time until the answer begins. Above every time limit beneath it, so that those speak
+/// first and say more.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Of API answers: nothing in them is to be shown as a page.
+const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+/// Of the documentation pages, whose scripts and styles are our own files.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; \
+    style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Keys, clock and ids of the HTTP edge. Cheap to clone.
+#[derive(Clone)]
+pub struct Edge(Arc<Parts>);
+
+struct Parts {
+    keys: TokenKeys,
+    now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+    new_id: Box<dyn Fn() -> Uuid + Send + Sync>,
+}
+
+impl Edge {
+    /// `now` and `new_id` are the program's clock and its source of ids.
+    pub fn new(
+        keys: TokenKeys,
+        now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
+        new_id: impl Fn() -> Uuid + Send + Sync + 'static,
+    ) -> Edge {
+        Edge(Arc::new(Parts { keys, now: Box::new(now), new_id: Box::new(new_id) }))
+    }
+
+    /// Puts the edge in front of everything `router` serves. Call it once, last: `router` has all
+    /// its routes and no fallback of its own.
+    pub fn wrap(&self, router: Router) -> Router {
+        router
+            .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::from_fn(limit))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn_with_state(self.clone(), observe))
+    }
+
+    pub fn keys(&self) -> &TokenKeys {
+        &self.0.keys
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.0.now)()
+    }
+
+    pub fn new_id(&self) -> Uuid {
+        (self.0.new_id)()
+    }
+
+    pub(crate) fn of(extensions: &Extensions) -> Result<&Edge, Problem> {
+        extensions.get::<Edge>().ok_or_else(missing)
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge").field("keys", &self.0.keys).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn missing() -> Problem {
+    Problem::internal("a route is served without `Edge::wrap`")
+}
+
+/// Outermost: gives the request its id and span, and finishes every answer.
+async fn observe(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let ids = request_ids(&edge, &request);
+    if let Some(secret) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+        secret.set_sensitive(true);
+    }
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let span = tracing::info_span!(
+        "request",
+        method = %request.method(),
+        route = route.as_ref().map_or("none", MatchedPath::as_str),
+        request_id = %ids.request_id,
+        correlation_id = %ids.correlation_id,
+        store = tracing::field::Empty,
+    );
+    let uri = request.uri().clone();
+    let request_id = ids.request_id.clone();
+    request.extensions_mut().insert(edge);
+    request.extensions_mut().insert(ids);
+    async {
+        let mut response = as_problem(next.run(request).await, &request_id, uri.path());
+        finish(&mut response, &request_id, &uri);
+        let status = response.status().as_u16();
+        tracing::info!(status, latency_us = started.elapsed().as_micros(), "answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+fn request_ids(edge: &Edge, request: &Request) -> RequestIds {
+    let sent = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let sent = sent.and_then(RequestId::of_client);
+    let uuid = sent.as_ref().and_then(|id| Uuid::try_parse(id.as_str()).ok());
+    let correlation_id = uuid.unwrap_or_else(|| edge.new_id());
+    let request_id = sent.unwrap_or_else(|| RequestId::of_uuid(correlation_id));
+    RequestIds { request_id, correlation_id }
+}
+
+/// Refuses what is announced as too large before reading it, and what takes too long.
+async fn limit(request: Request, next: Next) -> Response {
+    let announced = request.body().size_hint().lower();
+    if announced > MAX_BODY_BYTES as u64 {
+        return Problem::new("body_too_large").into_response();
+    }
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new("timeout").retry_after(Duration::from_secs(1)).into_response(),
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Problem::internal(format!("panic: {text}")).into_response()
+}
+
+async fn no_route() -> Problem {
+    Problem::new("route_not_found")
+}
+
+async fn no_method() -> Problem {
+    Problem::new("method_not_allowed")
+}
+
+/// Adds the request id to a problem, and makes one of an error that is none.
+fn as_problem(mut response: Response, request_id: &RequestId, path: &str) -> Response {
+    let status = response.status();
+    let problem = response.extensions_mut().remove::<Problem>();
+    let problem = match problem {
+        Some(problem) => problem,
+        None if status.is_client_error() || status.is_server_error() => {
+            Problem::new(codes::for_status(status.as_u16()))
+        }
+        None => return response,
+    };
+    let (mut parts, body) = problem.about(request_id.as_str(), path).into_response().into_parts();
+    parts.extensions.remove::<Problem>();
+    // Headers such as `Allow` stay; those of the old body do not.
+    for name in [header::CONTENT_LENGTH, header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
+        response.headers_mut().remove(name);
+    }
+    response.headers_mut().extend(parts.headers);
+    *response.status_mut() = parts.status;
+    *response.body_mut() = Body::new(body);
+    response
+}
+
+fn finish(response: &mut Response, request_id: &RequestId, uri: &axum::http::Uri) {
+    let links = response.extensions_mut().remove::<PageLinks>();
+    let headers = response.headers_mut();
+    if let Some(link) = links.and_then(|links| links.header(uri)) {
+        headers.insert(header::LINK, link);
+    }
+    let id = HeaderValue::try_from(request_id.as_str()).expect("a request id is visible ASCII");
+    headers.insert(REQUEST_ID, id);
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let html = kind.is_some_and(|kind| kind.starts_with("text/html"));
+    let policy = if html { PAGE_POLICY } else { API_POLICY };
+    let defaults = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests;

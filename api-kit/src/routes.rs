@@ -1,0 +1,146 @@
+//! The only way to add a route: with the permission it needs, or with the reason it needs none.
+
+use axum::Router;
+use axum::middleware;
+use serde_json::Value;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{OpenApi, Ref};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+
+use crate::auth::{self, Permission};
+use crate::openapi::{self, PROBLEM_RESPONSE, SECURITY_SCHEME};
+
+/// Extension of an operation: the permission it needs.
+pub const X_PERMISSION: &str = "x-permission";
+/// Extension of an operation: why it needs none.
+pub const X_PUBLIC: &str = "x-public";
+
+/// Routes with their documentation.
+///
+/// `S` is the state of the handlers, as in axum.
+pub struct Api<S = ()>(OpenApiRouter<S>);
+
+/// The program must not serve these routes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootError {
+    #[error("{operation} names neither a permission nor a reason to be public")]
+    NoPermission { operation: String },
+    #[error("{operation} names the permission {found}, which does not exist")]
+    UnknownPermission { operation: String, found: String },
+}
+
+impl<S: Clone + Send + Sync + 'static> Api<S> {
+    pub fn new() -> Api<S> {
+        Api(OpenApiRouter::with_openapi(openapi::document()))
+    }
+
+    /// Adds handlers of one address, `routes!(list, create)` of `utoipa_axum`, open to those whose
+    /// token has `permission`.
+    pub fn route(self, permission: Permission, routes: UtoipaMethodRouter<S>) -> Api<S> {
+        let gate = middleware::from_fn(move |request, next| auth::admit(permission, request, next));
+        let (schemas, paths, handlers) = routes;
+        let routes = (schemas, paths, handlers.route_layer(gate));
+        Api(self.0.routes(documented(routes, |operation| {
+            extend(operation, X_PERMISSION, permission.as_str());
+            let bearer = SecurityRequirement::new(SECURITY_SCHEME, [permission.as_str()]);
+            operation.security = Some(vec![bearer]);
+        })))
+    }
+
+    /// Adds handlers of one address open to everyone; `reason` says why that is right.
+    pub fn public(self, reason: &'static str, routes: UtoipaMethodRouter<S>) -> Api<S> {
+        Api(self.0.routes(documented(routes, |operation| {
+            extend(operation, X_PUBLIC, reason);
+            operation.security = Some(Vec::new());
+        })))
+    }
+
+    /// Adds the routes of another context.
+    pub fn merge(self, other: Api<S>) -> Api<S> {
+        Api(self.0.merge(other.0))
+    }
+
+    /// Adds the routes of `other` beneath `prefix`, such as `/api/v1`.
+    pub fn nest(self, prefix: &str, other: Api<S>) -> Api<S> {
+        Api(self.0.nest(prefix, other.0))
+    }
+
+    /// The router and its document, unless a route says neither who may use it nor why all may.
+    pub fn finish(self) -> Result<(Router<S>, OpenApi), BootError> {
+        let (router, document) = self.0.split_for_parts();
+        check(&document)?;
+        Ok((router, document))
+    }
+}
+
+impl<S: Clone + Send + Sync + 'static> Default for Api<S> {
+    fn default() -> Api<S> {
+        Api::new()
+    }
+}
+
+/// Refuses a document with an operation that names neither a permission nor why it is public.
+pub fn check(document: &OpenApi) -> Result<(), BootError> {
+    for (path, item) in &document.paths.paths {
+        for (method, operation) in operations(item) {
+            let name = || format!("{method} {path}");
+            let text = |key| operation.extensions.as_ref()?.get(key).and_then(Value::as_str);
+            match (text(X_PERMISSION), text(X_PUBLIC)) {
+                (Some(found), None) if found.parse::<Permission>().is_ok() => {}
+                (Some(found), None) => {
+                    let found = found.to_owned();
+                    return Err(BootError::UnknownPermission { operation: name(), found });
+                }
+                (None, Some(reason)) if !reason.is_empty() => {}
+                _ => return Err(BootError::NoPermission { operation: name() }),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
+    let methods = [
+        ("GET", &item.get),
+        ("PUT", &item.put),
+        ("POST", &item.post),
+        ("DELETE", &item.delete),
+        ("OPTIONS", &item.options),
+        ("HEAD", &item.head),
+        ("PATCH", &item.patch),
+        ("TRACE", &item.trace),
+    ];
+    methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+fn documented<S>(
+    (schemas, mut paths, handlers): UtoipaMethodRouter<S>,
+    change: impl Fn(&mut Operation),
+) -> UtoipaMethodRouter<S> {
+    for item in paths.paths.values_mut() {
+        let methods = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.options,
+            &mut item.head,
+            &mut item.patch,
+            &mut item.trace,
+        ];
+        for operation in methods.into_iter().flatten() {
+            change(operation);
+            let problem = Ref::from_response_name(PROBLEM_RESPONSE);
+            operation.responses.responses.insert("default".to_owned(), problem.into());
+        }
+    }
+    (schemas, paths, handlers)
+}
+
+fn extend(operation: &mut Operation, key: &str, value: &str) {
+    operation.extensions.get_or_insert_default().insert(key.to_owned(), value.into());
+}
+
+#[cfg(test)]
+mod tests;
