@@ -51,7 +51,7 @@ pub const TRIES_MAX: u32 = 3;
 
 /// Commands one process may have in flight, waiting included. More are refused at once with
 /// [`StoreError::Busy`]: each holds its body in memory, and the wait would outlast its caller.
-pub const COMMANDS_IN_FLIGHT_MAX: usize = 1_024;
+pub const COMMANDS_IN_FLIGHT_MAX: u16 = 1_024;
 
 /// How long a command waits for its stream's turn before it is refused as busy.
 pub const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -79,10 +79,12 @@ pub enum KeyChange {
     Release { scope: &'static str, key: String },
 }
 
+/// Reads a stored payload of any version: event type, schema version, bytes.
+pub type Decode<E> = fn(&str, u16, &[u8]) -> Result<E, serde_json::Error>;
+
 /// How the engine reads and indexes one aggregate's events. One `const` per aggregate.
 pub struct Kind<A: Aggregate> {
-    /// Reads a stored payload of any version: event type, schema version, bytes.
-    pub decode: fn(&str, u16, &[u8]) -> Result<A::Event, serde_json::Error>,
+    pub decode: Decode<A::Event>,
     /// Keys an event claims or releases.
     pub keys: fn(&A::Event) -> Vec<KeyChange>,
 }
@@ -146,7 +148,7 @@ impl Engine {
             pool,
             new_event_id,
             appended: Arc::new(watch::Sender::new(0)),
-            in_flight: Arc::new(Semaphore::new(COMMANDS_IN_FLIGHT_MAX)),
+            in_flight: Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX))),
             turnstiles: (0..TURNSTILES).map(|_| Mutex::new(())).collect(),
         }
     }
@@ -175,7 +177,7 @@ impl Engine {
 
     /// Takes no more commands and waits until those in flight have ended: before a shutdown.
     pub async fn drain(&self) {
-        let all = u32::try_from(COMMANDS_IN_FLIGHT_MAX).expect("the constant is small");
+        let all = u32::from(COMMANDS_IN_FLIGHT_MAX);
         if let Ok(permits) = self.in_flight.acquire_many(all).await {
             permits.forget();
             self.in_flight.close();

@@ -45,7 +45,7 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection is replaced after this long, so that memory the server keeps per connection does
 /// not grow for ever.
-pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(30 * 60);
+pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(30);
 
 /// Settings of every session, with `statement_timeout` and `role` beside them.
 const SESSION: [(&str, &str); 5] = [

@@ -1,0 +1,12 @@
+//! Stories of the log against a real PostgreSQL, each in a database of its own.
+#![expect(clippy::disallowed_methods, reason = "tests spawn freely and make their own ids")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod account;
+mod append;
+mod check;
+mod db;
+mod execute;
+mod pool;
+mod read;
+mod rights;

@@ -1,0 +1,56 @@
+//! Connections come back clean, under their role, from a server that keeps its word.
+
+use std::time::Duration;
+
+use event_store::pool::{self, Role, ServerError};
+use tokio::time::timeout;
+
+use crate::append::unit;
+use crate::db::{Db, new_id};
+
+/// sqlx 0.9 returns a connection whose `BEGIN` was cancelled inside its transaction; without the
+/// hooks of the pool some of these acknowledged appends are lost.
+#[tokio::test]
+async fn a_cancelled_begin_loses_no_later_write() {
+    let db = Db::new().await;
+    let pool = pool::pool_options(1).connect_lazy_with(pool::session(db.options(), Role::Writer));
+    let engine = event_store::Engine::new(pool.clone(), new_id);
+    for wait in 0..100 {
+        drop(timeout(Duration::from_micros(wait * 5), pool.begin()).await);
+        engine.append(vec![unit(new_id(), 0, 1)]).await.unwrap();
+    }
+    pool.close().await;
+
+    let kept: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM log.events").fetch_one(&db.admin).await.unwrap();
+
+    assert_eq!(kept, 100);
+}
+
+#[tokio::test]
+async fn each_pool_has_its_role_and_its_time_outs() {
+    let db = Db::new().await;
+    for role in [Role::Writer, Role::Projector, Role::Reader] {
+        let (user, idle): (String, String) = sqlx::query_as(
+            "SELECT current_user::text, current_setting('idle_in_transaction_session_timeout')",
+        )
+        .fetch_one(&db.pool(role))
+        .await
+        .unwrap();
+        assert_eq!((Some(user.as_str()), idle.as_str()), (role.name(), "30s"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_may_forget_is_refused() {
+    let db = Db::new().await;
+    pool::connect(db.options(), Role::Writer, 1).await.expect("the test server is safe");
+    let forgetful = db.options().options([("synchronous_commit", "off")]);
+
+    let refused = pool::connect(forgetful, Role::Writer, 1).await;
+
+    let Err(error @ ServerError::Unsafe { setting: "synchronous_commit", .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(error.to_string().contains("ALTER SYSTEM SET synchronous_commit = 'on'"));
+}

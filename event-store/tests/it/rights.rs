@@ -1,0 +1,162 @@
+//! What the serving roles may and may not do, and the partitions that are there in time.
+
+use event_store::partitions;
+use event_store::pool::Role;
+use event_store::read::read_stream;
+use sqlx::{AssertSqlSafe, PgPool};
+use uuid::Uuid;
+
+use crate::account::{OTHER_STORE, STORE};
+use crate::append::unit;
+use crate::db::{Db, new_id};
+
+async fn refused(pool: &PgPool, sql: &str) {
+    let error = sqlx::query(AssertSqlSafe(sql)).execute(pool).await.expect_err(sql);
+    let code = error.as_database_error().unwrap().code().unwrap().into_owned();
+    assert_eq!(code, "42501", "{sql}: {error}");
+}
+
+#[tokio::test]
+async fn no_serving_role_can_change_what_was_stored() {
+    let db = Db::new().await;
+    db.engine().append(vec![unit(new_id(), 0, 1)]).await.unwrap();
+    for role in [Role::Writer, Role::Projector, Role::Reader] {
+        let pool = db.pool(role);
+        for table in ["log.events", "log.commands", "log.events_000000"] {
+            refused(&pool, &format!("UPDATE {table} SET position = 2")).await;
+            refused(&pool, &format!("DELETE FROM {table}")).await;
+            refused(&pool, &format!("TRUNCATE {table}")).await;
+        }
+        refused(&pool, "SELECT * FROM log.events_000000").await;
+        refused(&pool, "SELECT log.ensure_partitions()").await;
+        refused(&pool, "SELECT log.drop_expired_commands()").await;
+        refused(&pool, "TRUNCATE log.streams").await;
+    }
+    for role in [Role::Projector, Role::Reader] {
+        refused(&db.pool(role), "UPDATE log.head SET position = 0").await;
+        refused(&db.pool(role), "INSERT INTO log.unique_keys SELECT * FROM log.unique_keys").await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_sees_its_own_store_only() {
+    let db = Db::new().await;
+    let mut elsewhere = unit(new_id(), 0, 2);
+    elsewhere.stream.store_id = OTHER_STORE;
+    db.engine().append(vec![unit(new_id(), 0, 3), elsewhere]).await.unwrap();
+    let pool = db.pool(Role::Reader);
+    let seen = async |store: Option<Uuid>, relation: &str| {
+        let mut tx = pool.begin().await.unwrap();
+        if let Some(store) = store {
+            sqlx::query("SELECT set_config('app.store', $1, true)")
+                .bind(store.to_string())
+                .execute(&mut *tx)
+                .await
+                .unwrap();
+        }
+        let sql = format!("SELECT count(*) FROM {relation}");
+        let count: i64 = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        count
+    };
+
+    for (relation, own, other) in [
+        ("log.events", 3, 2),
+        ("log.events_json", 3, 2),
+        ("log.streams", 1, 1),
+        ("log.commands", 1, 1),
+    ] {
+        assert_eq!(seen(Some(STORE), relation).await, own, "{relation}");
+        assert_eq!(seen(Some(OTHER_STORE), relation).await, other, "{relation}");
+        assert_eq!(seen(None, relation).await, 0, "{relation}");
+    }
+}
+
+/// Every query must return no row.
+const ROW_SECURITY_LINT: [(&str, &str); 6] = [
+    (
+        "tenant tables without forced row-level security",
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'store_id' AND NOT a.attisdropped
+          WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('log', 'read', 'process')
+            AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+    ),
+    (
+        "serving roles that could bypass it",
+        "SELECT rolname::text FROM pg_roles WHERE (rolbypassrls OR rolsuper) AND rolname LIKE 'conche\\_%'",
+    ),
+    (
+        "tables that a serving role owns",
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+          WHERE r.rolname LIKE 'conche\\_%' AND c.relkind IN ('r', 'p', 'v')
+            AND c.relnamespace::regnamespace::text IN ('log', 'read', 'process')",
+    ),
+    (
+        "views that run with their owner's rights",
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE c.relkind = 'v' AND n.nspname IN ('log', 'read', 'process')
+            AND NOT coalesce('security_invoker=true' = ANY (c.reloptions), false)",
+    ),
+    (
+        "functions that run with their owner's rights, or look names up where the caller says",
+        "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+          WHERE n.nspname IN ('log', 'read', 'process')
+            AND (p.prosecdef OR (n.nspname = 'log' AND NOT EXISTS (
+                    SELECT FROM unnest(p.proconfig) setting WHERE setting LIKE 'search\\_path=%')))",
+    ),
+    (
+        "materialised views",
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process')",
+    ),
+];
+
+#[tokio::test]
+async fn the_catalogue_has_no_way_around_row_level_security() {
+    let db = Db::new().await;
+    for (what, sql) in ROW_SECURITY_LINT {
+        let found: Vec<String> = sqlx::query_scalar(sql).fetch_all(&db.admin).await.unwrap();
+        assert!(found.is_empty(), "{what}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn appends_cross_into_the_next_partition_and_there_is_always_another() {
+    let db = Db::new().await;
+    db.sabotage("UPDATE log.head SET position = 9999997").await;
+    let id = new_id();
+
+    let done = db.engine().append(vec![unit(id, 0, 6)]).await.unwrap();
+
+    assert_eq!(done[0].position, 10_000_003);
+    let mut owner = db.admin.acquire().await.unwrap();
+    assert_eq!(partitions::ensure(&mut owner).await.unwrap(), 1);
+    assert_eq!(partitions::ensure(&mut owner).await.unwrap(), 0);
+    let spread: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT tableoid::regclass::text, count(*) FROM log.events GROUP BY 1 ORDER BY 1",
+    )
+    .fetch_all(&db.admin)
+    .await
+    .unwrap();
+    assert_eq!(spread, [("log.events_000000".into(), 3), ("log.events_000001".into(), 3)]);
+    let mut conn = db.writer.acquire().await.unwrap();
+    let events = read_stream(&mut conn, STORE, ("account", id), 0, 10).await.unwrap();
+    assert_eq!(events.len(), 6);
+}
+
+#[tokio::test]
+async fn old_weeks_of_command_records_go_and_young_ones_stay() {
+    let db = Db::new().await;
+    let first = unit(new_id(), 0, 1);
+    db.engine().append(vec![first.clone()]).await.unwrap();
+    let week = "SELECT log.attach_partition('commands', 'commands_20200106',
+                    '2020-01-06 00:00:00+00', '2020-01-13 00:00:00+00')";
+    sqlx::query(week).execute(&db.admin).await.unwrap();
+    let mut owner = db.admin.acquire().await.unwrap();
+
+    assert_eq!(partitions::drop_expired_commands(&mut owner).await.unwrap(), 1);
+
+    assert_eq!(partitions::drop_expired_commands(&mut owner).await.unwrap(), 0);
+    let record = db.engine().command(STORE, first.command_id).await.unwrap();
+    assert_eq!(record.unwrap().position, 1);
+}
