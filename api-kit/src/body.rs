@@ -138,15 +138,16 @@ fn refused(path: &Path, message: &str) -> FieldError {
     // The position is of no use beside the pointer.
     let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
     let code = reason(message);
-    // The error of a missing field is raised by the object it is missing in.
-    let missing = (code == "missing").then(|| quoted(message)).flatten();
+    // These errors are raised by the object around the field.
+    let raised_outside = matches!(code, "missing" | "duplicate_field");
+    let inner = quoted(message).filter(|_| raised_outside);
     let parts = path.iter().filter_map(|segment| match segment {
         Segment::Seq { index } => Some(index.to_string()),
         Segment::Map { key } => Some(escape(key)),
         Segment::Enum { .. } | Segment::Unknown => None,
     });
     let pointer: String =
-        parts.chain(missing.map(escape)).flat_map(|part| ["/".to_owned(), part]).collect();
+        parts.chain(inner.map(escape)).flat_map(|part| ["/".to_owned(), part]).collect();
     FieldError::field(pointer, code, message)
 }
 

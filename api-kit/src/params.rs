@@ -28,29 +28,29 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, Problem> {
-        let query = parts.uri.query().unwrap_or_default();
-        if let Some(pair) = query.split('&').find(|pair| pair.contains("%00")) {
-            let name = pair.split('=').next().unwrap_or_default();
+        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+        let axum::extract::Query(pairs) = pairs.map_err(Problem::internal)?;
+        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
             let detail = "must not contain the character U+0000";
             let error = FieldError::parameter(name, "nul_character", detail);
             return Err(Problem::new("validation_failed").error(error));
         }
         match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
             Ok(axum::extract::Query(value)) => Ok(Query(value)),
-            Err(rejection) => Err(refused(&rejection.body_text())),
+            Err(rejection) => Err(refused(&pairs, &rejection.body_text())),
         }
     }
 }
 
 /// `text` is `Failed to …: name: what serde says`; the name is missing if serde knows none.
-fn refused(text: &str) -> Problem {
+fn refused(pairs: &[(String, String)], text: &str) -> Problem {
     let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
-    let (name, message) = match text.split_once(": ") {
-        Some((name, message)) if !name.contains([' ', '`']) => (Some(name), message),
-        _ => (None, text),
-    };
+    let named = pairs.iter().find_map(|(name, _)| {
+        let message = text.strip_prefix(name.as_str())?.strip_prefix(": ")?;
+        Some((name.as_str(), message))
+    });
+    let (name, message) = named.unwrap_or_else(|| (quoted(text).unwrap_or_default(), text));
     let code = reason(message);
-    let name = name.or_else(|| quoted(message)).unwrap_or_default();
     let error = FieldError::parameter(name, code, message);
     match code {
         "unknown_field" => Problem::new("unknown_parameter").detail(message).error(error),

@@ -43,6 +43,3 @@ impl<S: Sync> FromRequestParts<S> for MinPosition {
         Err(Problem::new("malformed_header").error(error))
     }
 }
-
-#[cfg(test)]
-mod tests;

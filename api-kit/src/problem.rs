@@ -20,8 +20,8 @@ pub mod pages;
 /// Media type of every error answer.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// Characters of a sentence about one field. Parsers quote what the client sent.
-const DETAIL_CHARS: usize = 300;
+/// Characters of a sentence or pointer. Parsers quote what the client sent, at any length.
+const MAX_CHARS: usize = 500;
 
 /// An error as a client sees it.
 ///
@@ -86,15 +86,15 @@ pub struct FieldError {
 
 impl FieldError {
     /// A refused field of the body; `pointer` as in RFC 6901, such as `/lines/0/quantity`.
-    pub fn field(pointer: impl Into<String>, code: &'static str, detail: impl AsRef<str>) -> Self {
-        let detail = shorten(detail.as_ref());
-        FieldError { pointer: Some(pointer.into()), parameter: None, code, detail }
+    pub fn field(pointer: impl AsRef<str>, code: &'static str, detail: impl AsRef<str>) -> Self {
+        let pointer = Some(shorten(pointer.as_ref()));
+        FieldError { pointer, parameter: None, code, detail: shorten(detail.as_ref()) }
     }
 
     /// A refused query, path or header parameter.
-    pub fn parameter(name: impl Into<String>, code: &'static str, detail: impl AsRef<str>) -> Self {
-        let detail = shorten(detail.as_ref());
-        FieldError { pointer: None, parameter: Some(name.into()), code, detail }
+    pub fn parameter(name: impl AsRef<str>, code: &'static str, detail: impl AsRef<str>) -> Self {
+        let parameter = Some(shorten(name.as_ref()));
+        FieldError { pointer: None, parameter, code, detail: shorten(detail.as_ref()) }
     }
 }
 
@@ -128,7 +128,7 @@ impl Problem {
 
     /// Adds a sentence about this occurrence. Never put ids of other stores or secrets here.
     pub fn detail(mut self, detail: impl Into<String>) -> Problem {
-        self.0.detail = Some(detail.into());
+        self.0.detail = Some(shorten(&detail.into()));
         self
     }
 
@@ -196,7 +196,7 @@ fn chain(error: &dyn Error) -> String {
 }
 
 fn shorten(text: &str) -> String {
-    match text.char_indices().nth(DETAIL_CHARS) {
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
@@ -275,3 +275,6 @@ impl Validation {
         Err(self.0.into_iter().fold(Problem::new("validation_failed"), Problem::error))
     }
 }
+
+#[cfg(test)]
+mod tests;
