@@ -114,3 +114,32 @@ async fn every_code_has_its_page() {
     let none = Request::get("/problems/none").body(Body::empty()).unwrap();
     assert_eq!(answer(app.oneshot(none).await.unwrap()).await.code(), "not_found");
 }
+
+/// `Problem::new` is called with a literal nearly everywhere: those can be checked without running
+/// the line.
+#[test]
+fn every_code_named_in_the_apis_is_in_the_catalogue() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> =
+        ["api-kit/src", "write-api/src", "read-api/src", "src"].map(|name| root.join(name)).into();
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.ends_with("problem/tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in text.split("Problem::new(\"").skip(1) {
+                let code = call.split('"').next().unwrap();
+                assert!(known(code), "{code} in {}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
