@@ -1,0 +1,25 @@
+//! The command API: HTTP in, one use case, small answers out.
+//!
+//! **Invariant:** nothing here decides. A handler reads the request, names the command, and turns
+//! what the use case says into an answer; every refusal of a context passes its one `problem`.
+
+use api_kit::Api;
+use commands::Ctx;
+
+mod answer;
+mod catalog;
+mod inventory;
+mod refusal;
+mod sender;
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct WriteState {
+    /// The log, the clock and the ids.
+    pub ctx: Ctx,
+}
+
+/// Every command, and the checkout as the write side knows it, under `/api/v1`.
+pub fn api() -> Api<WriteState> {
+    Api::new().merge(catalog::api()).merge(inventory::api())
+}
