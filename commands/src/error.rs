@@ -34,6 +34,15 @@ pub enum CommandError<E: std::error::Error> {
 }
 
 impl<E: std::error::Error> CommandError<E> {
+    /// Whether the same command, sent again with the same id, may succeed in a moment.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Conflict(_) => true,
+            Self::Store(error) => error.is_passing(),
+            Self::Rejected(_) | Self::Stale { .. } | Self::KeyReused | Self::Taken { .. } => false,
+        }
+    }
+
     pub(crate) fn from_engine(category: &'static str, error: ExecuteError<E>) -> Self {
         match error {
             ExecuteError::Refused(error) => Self::Rejected(error),

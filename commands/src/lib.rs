@@ -12,7 +12,7 @@ use event_schemas::{
     ids::{CommandId, StoreId},
     metadata::{Actor, Metadata},
 };
-use event_store::{Done, Engine, Kind, Request};
+use event_store::{Engine, Kind, Request};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -24,6 +24,7 @@ pub mod order;
 pub mod payment;
 
 pub use error::CommandError;
+pub use event_store::{Done, Loaded, StoreError};
 
 /// Everything ambient, handed in: the log, the time, new ids.
 #[derive(Clone)]

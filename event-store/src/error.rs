@@ -52,6 +52,18 @@ pub enum StoreError {
     Panicked,
 }
 
+impl StoreError {
+    /// Whether the database is away or too busy, so that the same command, sent again with the
+    /// same id, may succeed in a moment.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StoreError::Busy | StoreError::OutcomeUnknown(_) => true,
+            StoreError::Database(error) => is_away(error),
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
         match error {
@@ -65,6 +77,24 @@ impl From<sqlx::Error> for StoreError {
 /// commit (as when a wait for a synchronous replica is cut short) may have committed.
 const SESSION_ENDED: [&str; 4] = ["57P01", "57P02", "57P03", "57P05"];
 const CONNECTION_EXCEPTION_CLASS: &str = "08";
+
+/// SQLSTATE classes of a server that is reached but cannot serve now: connection exception, out of
+/// resources, operator intervention, and system error such as a full disk.
+const AWAY_CLASSES: [&str; 4] = [CONNECTION_EXCEPTION_CLASS, "53", "57", "58"];
+
+/// Whether `error` says that the server could not be reached or cannot serve now.
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| AWAY_CLASSES.iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
 
 /// Whether a single autocommitted statement that failed with `error` may have been committed.
 pub(crate) fn is_ambiguous(error: &sqlx::Error) -> bool {
