@@ -98,7 +98,8 @@ impl Engine {
         });
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
+    /// The connections commands use: for reads of the log beside them.
+    pub fn pool(&self) -> &PgPool {
         &self.pool
     }
 }

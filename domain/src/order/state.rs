@@ -1,0 +1,245 @@
+//! What is known of an order, and how its events change that.
+
+use std::collections::BTreeMap;
+
+use cqrs_es::{Aggregate, event_sink::EventSink};
+use event_schemas::{
+    ids::{CheckoutId, PaymentId, RefundId, VariantId},
+    money::Money,
+    order::{OrderEvent, OrderLine, OrderPlaced, RefundLine},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{OrderCommand, OrderError};
+
+/// Where an order is in its life. A function of its events; nobody sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// The money is authorised.
+    Placed,
+    /// The stock is allocated too.
+    Confirmed,
+    /// The money is captured.
+    Paid,
+    /// Stock and money are on their way back.
+    Cancelling,
+    /// Nobody will fulfil it.
+    Cancelled,
+}
+
+impl std::fmt::Display for OrderStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Placed => "placed",
+            Self::Confirmed => "confirmed",
+            Self::Paid => "paid",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// An order, as far as its rules and its processes need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// None before it is placed.
+    pub placed: Option<Placed>,
+}
+
+/// What is known of an order that was placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// Number for people.
+    pub number: String,
+    /// The checkout it came from.
+    pub checkout_id: CheckoutId,
+    /// The payment behind it.
+    pub payment_id: PaymentId,
+    /// What was bought.
+    pub lines: Vec<OrderLine>,
+    /// What is owed.
+    pub total: Money,
+    /// Where it is in its life.
+    pub status: OrderStatus,
+    /// What was captured.
+    pub paid: Option<Money>,
+    /// Why it is cancelled, and the refund that belongs to it.
+    pub cancellation: Option<Cancellation>,
+    /// Every refund, whatever became of it.
+    pub refunds: BTreeMap<RefundId, Refund>,
+}
+
+/// A cancellation that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancellation {
+    /// The refund of what was captured; also the reference of the units that come back.
+    pub refund_id: RefundId,
+    /// Why.
+    pub reason: String,
+}
+
+/// One refund of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// Document behind it.
+    pub reference: Option<String>,
+    /// How much.
+    pub amount: Money,
+    /// Units that come back.
+    pub lines: Vec<RefundLine>,
+    /// Why.
+    pub reason: String,
+    /// What became of it.
+    pub state: RefundState,
+}
+
+/// What became of a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefundState {
+    /// It was asked for.
+    Pending,
+    /// The money went back.
+    Recorded,
+    /// The money could not be sent back.
+    Failed,
+}
+
+impl Placed {
+    /// What was paid and is neither refunded nor being refunded.
+    pub fn refundable(&self) -> Money {
+        let paid = self.paid.unwrap_or(Money::zero(self.total.currency));
+        let live = self.refunds.values().filter(|refund| refund.state != RefundState::Failed);
+        live.fold(paid, |left, refund| {
+            left.checked_sub(refund.amount).expect("a refund is in the order's currency")
+        })
+    }
+
+    /// Units of a line that were bought and not returned.
+    pub(super) fn returnable(&self, line: &OrderLine) -> u32 {
+        let live = self.refunds.values().filter(|refund| refund.state != RefundState::Failed);
+        let returned = live.flat_map(|refund| &refund.lines).filter(|r| r.line_id == line.line_id);
+        line.quantity - returned.map(|refund| refund.quantity).sum::<u32>()
+    }
+
+    /// Units per variant, by variant id, that are still allocated to the order.
+    pub fn outstanding_units(&self) -> BTreeMap<VariantId, u32> {
+        sum_units(self.lines.iter().map(|line| (line.variant_id, self.returnable(line))))
+    }
+
+    /// Units per variant, by variant id, that a refund brings back.
+    pub fn refunded_units(&self, refund: &Refund) -> BTreeMap<VariantId, u32> {
+        let variant_of = |id| self.lines.iter().find(|line| line.line_id == id);
+        sum_units(refund.lines.iter().filter_map(|refunded| {
+            variant_of(refunded.line_id).map(|line| (line.variant_id, refunded.quantity))
+        }))
+    }
+}
+
+fn sum_units(units: impl Iterator<Item = (VariantId, u32)>) -> BTreeMap<VariantId, u32> {
+    units.filter(|(_, quantity)| *quantity > 0).fold(
+        BTreeMap::new(),
+        |mut sums, (variant, quantity)| {
+            *sums.entry(variant).or_default() += quantity;
+            sums
+        },
+    )
+}
+
+impl Aggregate for Order {
+    const TYPE: &'static str = "order";
+    type Command = OrderCommand;
+    type Event = OrderEvent;
+    type Error = OrderError;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: OrderCommand,
+        _services: &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), OrderError> {
+        for event in self.decide(command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: OrderEvent) {
+        if let OrderEvent::Placed(placed) = event {
+            self.placed = Some(Placed::new(placed));
+        } else if let Some(order) = &mut self.placed {
+            order.apply(event);
+        }
+    }
+}
+
+impl Placed {
+    fn new(event: OrderPlaced) -> Placed {
+        Placed {
+            number: event.number,
+            checkout_id: event.checkout_id,
+            payment_id: event.payment_id,
+            lines: event.lines,
+            total: event.total,
+            status: OrderStatus::Placed,
+            paid: None,
+            cancellation: None,
+            refunds: BTreeMap::new(),
+        }
+    }
+
+    fn apply(&mut self, event: OrderEvent) {
+        match event {
+            OrderEvent::Placed(_) => {}
+            OrderEvent::Confirmed(_) => self.status = OrderStatus::Confirmed,
+            OrderEvent::Paid(e) => {
+                self.status = OrderStatus::Paid;
+                self.paid = Some(e.amount);
+            }
+            OrderEvent::CancellationRequested(e) => {
+                let Cancellation { refund_id, reason } = self
+                    .cancellation
+                    .insert(Cancellation { refund_id: e.refund_id, reason: e.reason })
+                    .clone();
+                let amount = self.refundable();
+                self.status = OrderStatus::Cancelling;
+                if amount.amount_minor > 0 {
+                    self.add_refund(
+                        refund_id,
+                        Refund {
+                            reference: None,
+                            amount,
+                            lines: vec![],
+                            reason,
+                            state: RefundState::Pending,
+                        },
+                    );
+                }
+            }
+            OrderEvent::Cancelled(_) => self.status = OrderStatus::Cancelled,
+            OrderEvent::RefundRequested(e) => {
+                let refund = Refund {
+                    reference: e.reference,
+                    amount: e.amount,
+                    lines: e.lines,
+                    reason: e.reason,
+                    state: RefundState::Pending,
+                };
+                self.add_refund(e.refund_id, refund);
+            }
+            OrderEvent::RefundRecorded(e) => self.settle(e.refund_id, RefundState::Recorded),
+            OrderEvent::RefundFailed(e) => self.settle(e.refund_id, RefundState::Failed),
+        }
+    }
+
+    fn add_refund(&mut self, id: RefundId, refund: Refund) {
+        self.refunds.insert(id, refund);
+    }
+
+    fn settle(&mut self, id: RefundId, state: RefundState) {
+        if let Some(refund) = self.refunds.get_mut(&id) {
+            refund.state = state;
+        }
+    }
+}

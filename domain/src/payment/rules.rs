@@ -1,0 +1,205 @@
+//! The rules of payments.
+
+use chrono::{DateTime, Utc};
+use event_schemas::{
+    ids::RefundId,
+    money::Money,
+    payment::{
+        CaptureFailed, CaptureRequested, PaymentActionAnswered, PaymentActionRequired,
+        PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentEvent, PaymentIntentRequested,
+        PaymentVoided, ProviderCall, ProviderOutcomeUnknown, RefundFailed, RefundRequested,
+        RefundSucceeded, VoidRequested,
+    },
+};
+
+use super::{
+    ANSWER_CHARS_MAX, Intent, Payment, PaymentCommand, PaymentError, PaymentRefundState,
+    PaymentStatus, RequestIntent,
+};
+
+type Decision = Result<Vec<PaymentEvent>, PaymentError>;
+
+impl Payment {
+    /// Says what a command makes happen, given everything that happened before.
+    pub fn decide(&self, command: PaymentCommand) -> Decision {
+        use PaymentCommand as C;
+        let Some(intent) = &self.intent else {
+            return match command {
+                C::RequestIntent(new) => request_intent(*new),
+                _ => Err(PaymentError::NotFound),
+            };
+        };
+        match command {
+            C::RequestIntent(new) if new.checkout_id == intent.checkout_id => Ok(vec![]),
+            C::RequestIntent(_) => Err(PaymentError::AlreadyRequested),
+            C::RequireAction { action, provider_reference, at } => {
+                let required = PaymentActionRequired { action, provider_reference, at };
+                self.once_in(&[PaymentStatus::Requested], PaymentEvent::ActionRequired(required))
+            }
+            C::AnswerAction { answer, at } => self.answer(answer, at),
+            C::RecordAuthorised { provider_reference, amount, at } => {
+                check_amount(intent, amount)?;
+                let authorised = PaymentAuthorised { provider_reference, amount, at };
+                self.once_in(ASKED, PaymentEvent::Authorised(authorised))
+            }
+            C::RecordDeclined { code, advice, at } => {
+                let declined = PaymentDeclined { code, advice, at };
+                self.once_in(ASKED, PaymentEvent::Declined(declined))
+            }
+            C::RecordUnknown { call, at } => Ok(self.record_unknown(call, at)),
+            C::RequestCapture { at } => self.request_capture(intent.amount, at),
+            C::RecordCaptured { amount, at } => {
+                check_amount(intent, amount)?;
+                let captured = PaymentEvent::Captured(PaymentCaptured { amount, at });
+                self.once_in(&[PaymentStatus::CaptureRequested], captured)
+            }
+            C::RecordCaptureFailed { code, at } => {
+                let failed = PaymentEvent::CaptureFailed(CaptureFailed { code, at });
+                self.once_in(&[PaymentStatus::CaptureRequested], failed)
+            }
+            C::RequestVoid { cause, at } => self.request_void(cause, at),
+            C::RecordVoided { at } => {
+                let voided = PaymentEvent::Voided(PaymentVoided { at });
+                self.once_in(&[PaymentStatus::VoidRequested], voided)
+            }
+            C::RequestRefund { refund_id, amount, reason, at } => {
+                self.request_refund(RefundRequested { refund_id, amount, reason, at })
+            }
+            C::RecordRefundSucceeded { refund_id, provider_reference, at } => {
+                let succeeded = RefundSucceeded { refund_id, provider_reference, at };
+                self.settle_refund(refund_id, PaymentEvent::RefundSucceeded(succeeded))
+            }
+            C::RecordRefundFailed { refund_id, code, at } => {
+                let failed = RefundFailed { refund_id, code, at };
+                self.settle_refund(refund_id, PaymentEvent::RefundFailed(failed))
+            }
+        }
+    }
+
+    /// The event if the payment is where it belongs; nothing if the fact comes late or twice.
+    fn once_in(&self, statuses: &[PaymentStatus], event: PaymentEvent) -> Decision {
+        Ok(if statuses.contains(&self.status) { vec![event] } else { vec![] })
+    }
+
+    fn illegal(&self, command: &'static str) -> PaymentError {
+        PaymentError::IllegalTransition { from: self.status, command }
+    }
+
+    fn answer(&self, answer: String, at: DateTime<Utc>) -> Decision {
+        if self.status != PaymentStatus::ActionRequired {
+            return Err(PaymentError::ActionNotExpected);
+        }
+        if !(1..=ANSWER_CHARS_MAX).contains(&answer.chars().count()) {
+            return Err(PaymentError::BadAnswer);
+        }
+        Ok(vec![PaymentEvent::ActionAnswered(PaymentActionAnswered { answer, at })])
+    }
+
+    /// Recorded once per call: a second look that finds nothing new is no news.
+    fn record_unknown(&self, call: ProviderCall, at: DateTime<Utc>) -> Vec<PaymentEvent> {
+        let refunding =
+            self.refunds.values().any(|refund| refund.state == PaymentRefundState::Requested);
+        let open = match call {
+            ProviderCall::Authorise => ASKED.contains(&self.status),
+            ProviderCall::Capture => self.status == PaymentStatus::CaptureRequested,
+            ProviderCall::Void => self.status == PaymentStatus::VoidRequested,
+            ProviderCall::Refund => refunding,
+        };
+        let news = open && self.unknown != Some(call);
+        let unknown = PaymentEvent::OutcomeUnknown(ProviderOutcomeUnknown { call, at });
+        if news { vec![unknown] } else { vec![] }
+    }
+
+    fn request_capture(&self, amount: Money, at: DateTime<Utc>) -> Decision {
+        match self.status {
+            PaymentStatus::Authorised => {
+                Ok(vec![PaymentEvent::CaptureRequested(CaptureRequested { amount, at })])
+            }
+            PaymentStatus::CaptureRequested
+            | PaymentStatus::Captured
+            | PaymentStatus::CaptureFailed => Ok(vec![]),
+            _ => Err(self.illegal("be captured")),
+        }
+    }
+
+    /// A reservation that may exist is not given up before it is known: look it up first.
+    fn request_void(&self, cause: String, at: DateTime<Utc>) -> Decision {
+        match self.status {
+            PaymentStatus::ActionRequired
+            | PaymentStatus::Authorised
+            | PaymentStatus::CaptureFailed => {
+                Ok(vec![PaymentEvent::VoidRequested(VoidRequested { cause, at })])
+            }
+            PaymentStatus::VoidRequested | PaymentStatus::Voided | PaymentStatus::Declined => {
+                Ok(vec![])
+            }
+            _ => Err(self.illegal("be voided")),
+        }
+    }
+
+    /// What was captured and is neither refunded nor being refunded; zero before the capture.
+    pub fn refundable(&self) -> Option<Money> {
+        let captured = match (&self.intent, self.status) {
+            (Some(intent), PaymentStatus::Captured) => intent.amount,
+            (Some(intent), _) => Money::zero(intent.amount.currency),
+            (None, _) => return None,
+        };
+        let live = self.refunds.values().filter(|refund| !refund.state.is_failed());
+        Some(live.fold(captured, |left, refund| {
+            left.checked_sub(refund.amount).expect("a refund is in the payment's currency")
+        }))
+    }
+
+    fn request_refund(&self, new: RefundRequested) -> Decision {
+        if self.refunds.contains_key(&new.refund_id) {
+            return Ok(vec![]);
+        }
+        if self.status != PaymentStatus::Captured {
+            return Err(self.illegal("be refunded"));
+        }
+        if new.amount.amount_minor <= 0 {
+            return Err(PaymentError::NegativeAmount);
+        }
+        let available = self.refundable().ok_or(PaymentError::NotFound)?;
+        if new.amount.currency != available.currency
+            || available.amount_minor < new.amount.amount_minor
+        {
+            return Err(PaymentError::RefundExceedsCaptured { available });
+        }
+        Ok(vec![PaymentEvent::RefundRequested(new)])
+    }
+
+    fn settle_refund(&self, refund_id: RefundId, event: PaymentEvent) -> Decision {
+        let refund = self.refunds.get(&refund_id).ok_or(PaymentError::UnknownRefund)?;
+        let open = refund.state == PaymentRefundState::Requested;
+        Ok(if open { vec![event] } else { vec![] })
+    }
+}
+
+/// The provider was asked to reserve the amount and has not answered for good.
+const ASKED: &[PaymentStatus] = &[PaymentStatus::Requested, PaymentStatus::ActionAnswered];
+
+impl PaymentRefundState {
+    fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
+}
+
+fn request_intent(new: RequestIntent) -> Decision {
+    let RequestIntent { checkout_id, attempt, amount, provider, payment_method, at } = new;
+    if amount.amount_minor < 0 {
+        return Err(PaymentError::NegativeAmount);
+    }
+    let requested =
+        PaymentIntentRequested { checkout_id, attempt, amount, provider, payment_method, at };
+    Ok(vec![PaymentEvent::IntentRequested(requested)])
+}
+
+fn check_amount(intent: &Intent, actual: Money) -> Result<(), PaymentError> {
+    let expected = intent.amount;
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(PaymentError::IntegrityViolated { expected, actual })
+    }
+}
