@@ -12,7 +12,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use event_schemas::ids::{ActorId, StoreId};
 use uuid::Uuid;
 
@@ -220,7 +220,7 @@ pub(crate) async fn admit(permission: Permission, mut request: Request, next: Ne
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => crate::edge::refuse(request, problem).await,
     }
 }
 

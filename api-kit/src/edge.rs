@@ -3,6 +3,8 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,10 @@ use crate::problem::{Problem, codes};
 
 /// Bytes of a request body. A product with 2,000 variants fits; imports have their own way.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Bytes read and thrown away for a client that is refused before its body is read. A client that
+/// still sends when the connection closes does not see the answer.
+const MAX_DRAINED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Longest time until the answer begins. Above every time limit beneath it, so that those speak
 /// first and say more.
@@ -136,16 +142,36 @@ fn request_ids(edge: &Edge, request: &Request) -> RequestIds {
     RequestIds { request_id, correlation_id }
 }
 
-/// Refuses what is announced as too large before reading it, and what takes too long.
+/// Refuses what is announced as too large, and what takes too long.
 async fn limit(request: Request, next: Next) -> Response {
-    let announced = request.body().size_hint().lower();
-    if announced > MAX_BODY_BYTES as u64 {
-        return Problem::new("body_too_large").into_response();
-    }
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    let too_large = request.body().size_hint().lower() > MAX_BODY_BYTES as u64;
+    let answer = async {
+        if too_large {
+            return refuse(request, Problem::new("body_too_large")).await;
+        }
+        next.run(request).await
+    };
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(response) => response,
         Err(_) => Problem::new("timeout").retry_after(Duration::from_secs(1)).into_response(),
     }
+}
+
+/// Answers without looking at the body, but reads it, so that the client gets to read the answer.
+pub(crate) async fn refuse(request: Request, problem: Problem) -> Response {
+    // Such a client waits for the answer before it sends.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    let mut left = MAX_DRAINED_BYTES;
+    while !waits && body.size_hint().lower() <= left {
+        let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        let Some(Ok(frame)) = frame else { break };
+        left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        if left == 0 {
+            break;
+        }
+    }
+    problem.into_response()
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
@@ -154,12 +180,12 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     Problem::internal(format!("panic: {text}")).into_response()
 }
 
-async fn no_route() -> Problem {
-    Problem::new("route_not_found")
+async fn no_route(request: Request) -> Response {
+    refuse(request, Problem::new("route_not_found")).await
 }
 
-async fn no_method() -> Problem {
-    Problem::new("method_not_allowed")
+async fn no_method(request: Request) -> Response {
+    refuse(request, Problem::new("method_not_allowed")).await
 }
 
 /// Adds the request id to a problem, and makes one of an error that is none.

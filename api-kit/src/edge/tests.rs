@@ -126,3 +126,55 @@ async fn every_answer_has_the_security_headers() {
     let policy = fetch("/page").await;
     assert!(policy.header("content-security-policy").unwrap().contains("script-src 'self'"));
 }
+
+/// Sends `request` over a real connection and reads until the server closes.
+async fn over_tcp(request: Vec<u8>) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = axum::serve(listener, edge().wrap(router()));
+    let client = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(&request).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    tokio::select! {
+        end = server.into_future() => panic!("the server ended: {end:?}"),
+        answer = client => answer,
+    }
+}
+
+#[tokio::test]
+async fn a_refused_client_that_still_sends_reads_why() {
+    for (path, size, code) in [
+        ("/bytes", MAX_BODY_BYTES + 1, "413"),
+        ("/bytes", 10_000_000, "413"),
+        ("/nothing", 1_000_000, "404"),
+        ("/fine", 1_000_000, "405"),
+    ] {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {size}\r\n\r\n"
+        );
+        let request = [head.into_bytes(), vec![b'x'; size]].concat();
+        let answer = over_tcp(request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{answer}");
+        assert!(answer.ends_with('}'), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_to_head_has_no_body() {
+    let request = b"HEAD /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    let answer = over_tcp(request.to_vec()).await;
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_never_ends_is_not_read_for_ever() {
+    let piece = axum::body::Bytes::from(vec![b'x'; 1024 * 1024]);
+    let endless = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(piece.clone()));
+    let request = Request::post("/nothing").body(Body::from_stream(endless)).unwrap();
+    assert_eq!(send(request).await.code(), "route_not_found");
+}
