@@ -1,6 +1,6 @@
 //! What both APIs share: problems, tokens, routes with permissions, bodies, pages, versions.
 //!
-//! A context of `write-api` (state `Ctx`) reads like this:
+//! A context of `write-api` (state `Ctx`) reads like this; `tests/example.rs` runs it:
 //!
 //! ```text
 //! use api_kit::{Api, Body, Caller, Etag, FieldError, Idempotency, IfMatch, NoBody, Path,
@@ -18,17 +18,17 @@
 //!     request_body = CancelBody, responses((status = 200, body = OrderBody)))]
 //! async fn cancel(
 //!     State(ctx): State<Ctx>,
-//!     caller: Caller,                                   // store, actor, request id
-//!     Path(order_id): Path<OrderId>,                    // 404, or 422 wrong_id_type
-//!     if_match: IfMatch,                                // .expected() or .required()?
-//!     RequiredIdempotency(idempotency): RequiredIdempotency, // or `idempotency: Idempotency`
-//!     body: Body<CancelBody>,                           // last; or `NoBody`
+//!     Path(order_id): Path<OrderId>,  // 404, or 422 wrong_id_type
+//!     sender: Sender,                 // your extractor: Caller, IfMatch, Idempotency in one,
+//!                                     // as a handler has five arguments at most
+//!     body: Body<CancelBody>,         // last; or `NoBody`
 //! ) -> Result<impl IntoResponse, Problem> {
 //!     let mut check = Validation::new();
 //!     check.that(!body.value.reason.is_empty(), "/reason", "empty", "say why");
 //!     check.finish()?;
-//!     let command_id = idempotency.command_id();
-//!     let fingerprint = idempotency.fingerprint(&body.digest);
+//!     let expected = sender.if_match.required()?; // or .expected(), where it is optional
+//!     let command_id = sender.key.command_id();
+//!     let fingerprint = sender.key.fingerprint(&body.digest);
 //!     let done = commands::order::cancel(…).await.map_err(problem)?;
 //!     Ok((Etag(done.version), Position(done.position), Replayed(done.replayed), Json(…)))
 //! }

@@ -1,5 +1,9 @@
 //! Parts every document has.
 
+use std::collections::BTreeSet;
+
+use event_schemas::ids;
+use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
@@ -38,6 +42,15 @@ pub fn document() -> OpenApi {
     let components = ComponentsBuilder::new()
         .schema_from::<Problem>()
         .schema_from::<FieldError>()
+        // Types of parameters are not found by themselves, as those of bodies are.
+        .schema_from::<ids::ProductId>()
+        .schema_from::<ids::VariantId>()
+        .schema_from::<ids::CheckoutId>()
+        .schema_from::<ids::LineId>()
+        .schema_from::<ids::OrderId>()
+        .schema_from::<ids::PaymentId>()
+        .schema_from::<ids::RefundId>()
+        .schema_from::<ids::AdjustmentId>()
         .response(PROBLEM_RESPONSE, problem)
         .security_scheme(SECURITY_SCHEME, SecurityScheme::Http(bearer))
         .build();
@@ -47,4 +60,34 @@ pub fn document() -> OpenApi {
 /// Both documents as one: operations of the same path are joined, components of `first` win.
 pub fn merged(first: OpenApi, second: OpenApi) -> OpenApi {
     first.merge_from(second)
+}
+
+/// References that lead nowhere, such as `#/components/schemas/Order`; empty in a sound document.
+/// Types of parameters have to be registered by hand: see [`document`].
+pub fn dangling(document: &OpenApi) -> BTreeSet<String> {
+    let document = serde_json::to_value(document).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    found.retain(|reference| {
+        let pointer = reference.strip_prefix('#').unwrap_or_default();
+        document.pointer(pointer).is_none()
+    });
+    found
+}
+
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                match member {
+                    Value::String(reference) if name == "$ref" => {
+                        found.insert(reference.clone());
+                    }
+                    member => references(member, found),
+                }
+            }
+        }
+        _ => {}
+    }
 }

@@ -15,6 +15,8 @@ use crate::auth::{Permission, TokenKeys, TokenRequest};
 use crate::edge::Edge;
 use crate::routes::Api;
 
+mod example;
+
 pub(crate) static KEYS: LazyLock<TokenKeys> =
     LazyLock::new(|| TokenKeys::generate().expect("the system has randomness").0);
 
