@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref,
-    ResponseBuilder,
+    RefOr, ResponseBuilder, Schema,
 };
 
 use crate::problem::{self, FieldError, Problem};
@@ -60,6 +60,24 @@ pub fn document() -> OpenApi {
 /// Both documents as one: operations of the same path are joined, components of `first` win.
 pub fn merged(first: OpenApi, second: OpenApi) -> OpenApi {
     first.merge_from(second)
+}
+
+/// A name among `added` that is another type in `document`.
+pub(crate) fn clash<'a>(
+    document: &OpenApi,
+    mut added: impl Iterator<Item = (&'a String, &'a RefOr<Schema>)>,
+) -> Option<String> {
+    let known = &document.components.as_ref()?.schemas;
+    let differs = |(name, schema): &(&String, &RefOr<Schema>)| {
+        known.get(*name).is_some_and(|known| known != *schema)
+    };
+    added.find(differs).map(|(name, _)| name.clone())
+}
+
+/// A schema name that means two types in `first` and `second`: [`merged`] would show one of them.
+pub fn clash_between(first: &OpenApi, second: &OpenApi) -> Option<String> {
+    let second = second.components.iter().flat_map(|components| &components.schemas);
+    clash(first, second)
 }
 
 /// References that lead nowhere, such as `#/components/schemas/Order`; empty in a sound document.

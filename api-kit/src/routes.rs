@@ -19,7 +19,11 @@ pub const X_PUBLIC: &str = "x-public";
 /// Routes with their documentation.
 ///
 /// `S` is the state of the handlers, as in axum.
-pub struct Api<S = ()>(OpenApiRouter<S>);
+pub struct Api<S = ()> {
+    router: OpenApiRouter<S>,
+    /// A schema name that two types want, if there is one.
+    clash: Option<String>,
+}
 
 /// The program must not serve these routes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,11 +32,13 @@ pub enum BootError {
     NoPermission { operation: String },
     #[error("{operation} names the permission {found}, which does not exist")]
     UnknownPermission { operation: String, found: String },
+    #[error("two types are called {name} in the document; give one `#[schema(as = …)]`")]
+    SchemaClash { name: String },
 }
 
 impl<S: Clone + Send + Sync + 'static> Api<S> {
     pub fn new() -> Api<S> {
-        Api(OpenApiRouter::with_openapi(openapi::document()))
+        Api { router: OpenApiRouter::with_openapi(openapi::document()), clash: None }
     }
 
     /// Adds handlers of one address, `routes!(list, create)` of `utoipa_axum`, open to those whose
@@ -41,36 +47,56 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
         let gate = middleware::from_fn(move |request, next| auth::admit(permission, request, next));
         let (schemas, paths, handlers) = routes;
         let routes = (schemas, paths, handlers.route_layer(gate));
-        Api(self.0.routes(documented(routes, |operation| {
+        self.add(documented(routes, |operation| {
             extend(operation, X_PERMISSION, permission.as_str());
             let bearer = SecurityRequirement::new(SECURITY_SCHEME, [permission.as_str()]);
             operation.security = Some(vec![bearer]);
-        })))
+        }))
     }
 
     /// Adds handlers of one address open to everyone; `reason` says why that is right.
     pub fn public(self, reason: &'static str, routes: UtoipaMethodRouter<S>) -> Api<S> {
-        Api(self.0.routes(documented(routes, |operation| {
+        self.add(documented(routes, |operation| {
             extend(operation, X_PUBLIC, reason);
             operation.security = Some(Vec::new());
-        })))
+        }))
     }
 
     /// Adds the routes of another context.
     pub fn merge(self, other: Api<S>) -> Api<S> {
-        Api(self.0.merge(other.0))
+        let clash = self.clash_with(&other);
+        Api { router: self.router.merge(other.router), clash }
     }
 
     /// Adds the routes of `other` beneath `prefix`, such as `/api/v1`.
     pub fn nest(self, prefix: &str, other: Api<S>) -> Api<S> {
-        Api(self.0.nest(prefix, other.0))
+        let clash = self.clash_with(&other);
+        Api { router: self.router.nest(prefix, other.router), clash }
     }
 
     /// The router and its document, unless a route says neither who may use it nor why all may.
     pub fn finish(self) -> Result<(Router<S>, OpenApi), BootError> {
-        let (router, document) = self.0.split_for_parts();
+        if let Some(name) = self.clash {
+            return Err(BootError::SchemaClash { name });
+        }
+        let (router, document) = self.router.split_for_parts();
         check(&document)?;
         Ok((router, document))
+    }
+
+    fn add(self, routes: UtoipaMethodRouter<S>) -> Api<S> {
+        let Api { router, clash } = self;
+        let known = router.get_openapi();
+        let added = routes.0.iter().map(|(name, schema)| (name, schema));
+        let clash = clash.or_else(|| openapi::clash(known, added));
+        Api { router: router.routes(routes), clash }
+    }
+
+    fn clash_with(&self, other: &Api<S>) -> Option<String> {
+        let theirs = other.router.get_openapi().components.iter();
+        let theirs = theirs.flat_map(|components| &components.schemas);
+        let clash = self.clash.clone().or_else(|| other.clash.clone());
+        clash.or_else(|| openapi::clash(self.router.get_openapi(), theirs))
     }
 }
 
@@ -131,11 +157,20 @@ fn documented<S>(
         ];
         for operation in methods.into_iter().flatten() {
             change(operation);
+            name(operation);
             let problem = Ref::from_response_name(PROBLEM_RESPONSE);
             operation.responses.responses.insert("default".to_owned(), problem.into());
         }
     }
     (schemas, paths, handlers)
+}
+
+/// Makes the name of the handler unique across contexts: `list` with tag `orders` is `orders_list`.
+fn name(operation: &mut Operation) {
+    let tag = operation.tags.as_ref().and_then(|tags| tags.first());
+    if let (Some(tag), Some(handler)) = (tag, &operation.operation_id) {
+        operation.operation_id = Some(format!("{tag}_{handler}"));
+    }
 }
 
 fn extend(operation: &mut Operation, key: &str, value: &str) {

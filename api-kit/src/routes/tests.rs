@@ -132,7 +132,8 @@ async fn an_address_can_be_served_by_both_apis() {
 
 #[test]
 fn a_route_without_a_permission_does_not_boot() {
-    let sabotaged = Api(api().0.routes(routes!(confused)));
+    let Api { router, clash } = api();
+    let sabotaged = Api { router: router.routes(routes!(confused)), clash };
     let operation = "GET /public-but-asks".to_owned();
     assert_eq!(sabotaged.finish().err(), Some(BootError::NoPermission { operation }));
 
@@ -162,4 +163,42 @@ fn the_document_says_who_may_and_what_errors_look_like() {
     }
     assert!(document["components"]["schemas"]["FieldError"].is_object());
     assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+}
+
+mod other {
+    #[derive(utoipa::ToSchema)]
+    #[expect(dead_code, reason = "for its schema only")]
+    pub(super) struct Line {
+        sku: String,
+    }
+}
+
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "for its schema only")]
+struct Line {
+    quantity: u32,
+}
+
+#[utoipa::path(get, path = "/ours", tag = "ours", responses((status = 200, body = Line)))]
+async fn show_ours() {}
+
+#[utoipa::path(get, path = "/theirs", tag = "theirs", responses((status = 200, body = other::Line)))]
+async fn show_theirs() {}
+
+#[test]
+fn two_types_of_one_name_do_not_boot() {
+    let ours = || Api::<()>::new().route(Permission::OrdersRead, routes!(show_ours));
+    let theirs = || Api::<()>::new().route(Permission::OrdersRead, routes!(show_theirs));
+    let clash = Some(BootError::SchemaClash { name: "Line".to_owned() });
+    assert!(ours().nest("/again", ours()).finish().is_ok());
+    let both = ours().route(Permission::OrdersRead, routes!(show_theirs));
+    assert_eq!(both.finish().err(), clash);
+    assert_eq!(ours().merge(theirs()).finish().err(), clash);
+    assert_eq!(Api::new().merge(theirs()).nest("/x", ours()).finish().err(), clash);
+
+    let (ours, theirs) = (ours().finish().unwrap().1, theirs().finish().unwrap().1);
+    assert_eq!(openapi::clash_between(&ours, &theirs), Some("Line".to_owned()));
+    assert_eq!(openapi::clash_between(&ours, &ours), None);
+    let operation = ours.paths.paths["/ours"].get.as_ref().unwrap();
+    assert_eq!(operation.operation_id.as_deref(), Some("ours_show_ours"));
 }
