@@ -1,0 +1,162 @@
+//! The read models: tables computed from the log, each beside the queries that read it.
+//!
+//! A [`Projection`] is a name, a version and a function from a batch of events to SQL. Its
+//! checkpoint moves in the transaction that writes its tables, so each event takes effect exactly
+//! once, whatever crashes. The tables are in schema `read` (`migrations/*_read_models.sql`) and
+//! the statements name them unqualified: a rebuild runs the same statements in another schema.
+//!
+//! Queries take a connection inside a transaction of [`as_store`].
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::pin::Pin;
+
+use event_schemas::{ids::StoreId, upcast};
+use event_store::{Recorded, StoreError};
+use serde::de::DeserializeOwned;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use uuid::Uuid;
+
+pub mod analytics;
+pub mod catalog;
+pub mod order;
+mod progress;
+mod rebuild;
+mod runner;
+
+pub use progress::{Failing, Lag, lag, position, wait_for};
+pub use rebuild::{Difference, rebuild, verify};
+pub use runner::{catch_up, run};
+
+/// Every projection of the program.
+pub const ALL: &[&Projection] = &[&catalog::PROJECTION, &order::PROJECTION, &analytics::PROJECTION];
+
+/// The projection of a name such as `catalog`.
+pub fn find(name: &str) -> Option<&'static Projection> {
+    ALL.iter().copied().find(|projection| projection.name == name)
+}
+
+/// What [`Projection::apply`] answers.
+pub type Applying<'a> = Pin<Box<dyn Future<Output = Result<(), ProjectionError>> + Send + 'a>>;
+
+/// A function from events to tables.
+#[derive(Debug)]
+pub struct Projection {
+    /// Names it on the command line, in `log.checkpoints` and in metrics.
+    pub name: &'static str,
+    /// Raised whenever the same events make other rows than before: then a rebuild is due.
+    pub version: u32,
+    /// Its tables, in schema `read`. No other projection reads or writes them.
+    pub tables: &'static [&'static str],
+    /// Applies a batch of consecutive events, whose size must not matter to the outcome. Passes
+    /// over events of other contexts; fails with [`ProjectionError::Poison`] at one of its own
+    /// that it cannot apply.
+    pub apply: for<'a> fn(&'a mut PgConnection, &'a [Recorded]) -> Applying<'a>,
+}
+
+/// Why a projection does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectionError {
+    /// This event cannot be applied; everything before it is. The projection stands still until a
+    /// release knows what to do with it.
+    #[error("event {event_type} at position {position} cannot be applied: {reason}")]
+    Poison {
+        /// Position of the event.
+        position: i64,
+        /// Its type.
+        event_type: String,
+        /// For the people who look into it.
+        reason: String,
+    },
+    /// Tables filled by another version of the code.
+    #[error(
+        "tables of {name} were filled by version {filled_by}, this program is at {version}: rebuild them"
+    )]
+    Outdated {
+        /// Which projection.
+        name: &'static str,
+        /// Version that filled the tables.
+        filled_by: i32,
+        /// Version of this program.
+        version: u32,
+    },
+    /// Another process rebuilds or verifies the same projection.
+    #[error("{name} is being rebuilt or verified by another process")]
+    InUse {
+        /// Which projection.
+        name: &'static str,
+    },
+    /// The log could not be read, or a checkpoint not moved.
+    #[error("log failed")]
+    Store(#[from] StoreError),
+    /// A statement failed for a reason that lies in no event.
+    #[error("database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Begins a transaction that reads one store: row-level security lets it see nothing else. It
+/// reads one state of all tables, however many statements it has. Two round trips.
+pub async fn as_store(
+    pool: &PgPool,
+    store_id: StoreId,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    sqlx::query!(
+        "SELECT set_config('app.store', $1, true) AS store,
+                set_config('search_path', 'read', true) AS path",
+        store_id.0.to_string()
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    Ok(tx)
+}
+
+/// Rows of a store, by the id they have in it.
+type Key = (Uuid, Uuid);
+
+/// An event of a batch, decoded.
+struct Fact<'a, E> {
+    recorded: &'a Recorded,
+    event: E,
+}
+
+impl<E> Fact<'_, E> {
+    /// Store and stream.
+    fn key(&self) -> Key {
+        (self.recorded.store_id, self.recorded.stream_id)
+    }
+
+    /// This event cannot be applied.
+    fn poison(&self, reason: impl Display) -> ProjectionError {
+        poison(self.recorded, reason)
+    }
+}
+
+/// The events of one category, lifted to their current shape.
+fn facts<'a, E: DeserializeOwned>(
+    batch: &'a [Recorded],
+    category: &str,
+) -> Result<Vec<Fact<'a, E>>, ProjectionError> {
+    let wanted = batch.iter().filter(|recorded| recorded.category == category);
+    wanted
+        .map(|recorded| {
+            let Recorded { event_type, schema_version, payload, .. } = recorded;
+            let event = upcast::decode(event_type, *schema_version, payload)
+                .map_err(|error| poison(recorded, error))?;
+            Ok(Fact { recorded, event })
+        })
+        .collect()
+}
+
+fn poison(recorded: &Recorded, reason: impl Display) -> ProjectionError {
+    ProjectionError::Poison {
+        position: recorded.position,
+        event_type: recorded.event_type.clone(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Distinct keys as two columns for `unnest`.
+fn columns(keys: impl Iterator<Item = Key>) -> (Vec<Uuid>, Vec<Uuid>) {
+    keys.collect::<BTreeSet<Key>>().into_iter().unzip()
+}

@@ -1,0 +1,108 @@
+//! How far projections are: for health checks, metrics and readers of their own writes.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+/// How often [`wait_for`] looks: a projector in the same process is done within a few of these.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How far a projection is behind the log.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Lag {
+    /// Name of the projection.
+    pub name: &'static str,
+    /// Last position whose event has taken effect.
+    pub position: i64,
+    /// Events that have not.
+    pub events: i64,
+    /// Age of the oldest of them, in seconds; of the newest if the asking role may not see events
+    /// of every store. 0 if there is none.
+    pub seconds: f64,
+    /// The event it stands still at, if any.
+    pub failing: Option<Failing>,
+}
+
+/// An event that a projection cannot apply.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Failing {
+    /// Its position.
+    pub position: i64,
+    /// What is wrong, for the people who look into it.
+    pub reason: String,
+    /// When it was met first.
+    pub since: Option<DateTime<Utc>>,
+}
+
+/// Last position whose event has taken effect in projection `name`; 0 if it never ran.
+pub async fn position(pool: &PgPool, name: &str) -> Result<i64, sqlx::Error> {
+    let position =
+        sqlx::query_scalar!("SELECT position FROM log.checkpoints WHERE name = $1", name);
+    Ok(position.fetch_optional(pool).await?.unwrap_or(0))
+}
+
+/// How far each projection of [`crate::ALL`] is behind, in that order. One round trip; any role.
+pub async fn lag(pool: &PgPool) -> Result<Vec<Lag>, sqlx::Error> {
+    let names: Vec<&str> = crate::ALL.iter().map(|projection| projection.name).collect();
+    let rows = sqlx::query!(
+        r#"SELECT wanted.name AS "name!", coalesce(c.position, 0) AS "position!",
+                  h.position - coalesce(c.position, 0) AS "events!",
+                  CASE WHEN h.position > coalesce(c.position, 0)
+                       THEN extract(epoch FROM clock_timestamp()
+                                               - coalesce(e.recorded_at, h.recorded_at))
+                       ELSE 0 END::float8 AS "seconds!",
+                  s.failing_position AS "failing_position?", s.failing_reason AS "failing_reason?",
+                  s.failing_since AS "failing_since?"
+             FROM log.head h
+            CROSS JOIN unnest($1::text[]) WITH ORDINALITY AS wanted(name, nth)
+             LEFT JOIN log.checkpoints c ON c.name = wanted.name
+             LEFT JOIN log.events e ON e.position = coalesce(c.position, 0) + 1
+             LEFT JOIN read.projection_states s ON s.name = wanted.name
+            ORDER BY wanted.nth"#,
+        &names as &[&str]
+    )
+    .fetch_all(pool)
+    .await?;
+    let lags = rows.into_iter().zip(crate::ALL).map(|(row, projection)| Lag {
+        name: projection.name,
+        position: row.position,
+        events: row.events.max(0),
+        seconds: row.seconds.max(0.0),
+        failing: row.failing_position.zip(row.failing_reason).map(|(position, reason)| Failing {
+            position,
+            reason,
+            since: row.failing_since,
+        }),
+    });
+    Ok(lags.collect())
+}
+
+/// Waits until every projection of `names` has reached `position`, at most `timeout`. Returns
+/// whether they have. Holds no connection while it waits.
+pub async fn wait_for(
+    pool: &PgPool,
+    names: &[&str],
+    position: i64,
+    timeout: Duration,
+) -> Result<bool, sqlx::Error> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let reached = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM log.checkpoints
+                WHERE name = ANY ($1) AND position >= $2"#,
+            names as &[&str],
+            position
+        )
+        .fetch_one(pool)
+        .await?;
+        if usize::try_from(reached) == Ok(names.len()) {
+            return Ok(true);
+        }
+        if Instant::now() + LOOK_AGAIN >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
