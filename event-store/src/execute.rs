@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent as _};
+use sqlx::PgConnection;
 use tokio::sync::MutexGuard;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -77,24 +78,7 @@ impl Engine {
         id: Uuid,
     ) -> Result<Loaded<A>, StoreError> {
         let mut conn = self.pool().acquire().await?;
-        let mut loaded = Loaded { state: A::default(), version: 0, position: 0 };
-        loop {
-            let stream = (A::TYPE, id);
-            let window = read_stream(&mut conn, store_id, stream, loaded.version, WINDOW).await?;
-            let ended = i64::try_from(window.len()).is_ok_and(|events| events < WINDOW);
-            for event in window {
-                let position = event.position;
-                let decoded =
-                    (kind.decode)(&event.event_type, event.schema_version, &event.payload)
-                        .map_err(|source| StoreError::Decode { position, source })?;
-                loaded.state.apply(decoded);
-                loaded.version = event.version;
-                loaded.position = position;
-            }
-            if ended {
-                return Ok(loaded);
-            }
-        }
+        load(&mut conn, kind, store_id, id).await
     }
 
     async fn run<A>(
@@ -108,24 +92,43 @@ impl Engine {
     {
         let stream = StreamKey { store_id: request.store_id, category: A::TYPE, id: request.id };
         let _turn = self.turn(&stream).await?;
-        let mut last_loss = None;
+        let mut lost = None;
+        let answer = self.tries(kind, request, &mut lost).await;
+        match (answer, lost) {
+            (Err(ExecuteError::Store(_) | ExecuteError::Conflict), Some(error)) => {
+                Err(StoreError::OutcomeUnknown(error).into())
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// Decides until something comes of it. `lost` says how the connection of an append died of
+    /// which nothing is known yet.
+    async fn tries<A>(
+        &self,
+        kind: &Kind<A>,
+        request: &Request<A::Command>,
+        lost: &mut Option<sqlx::Error>,
+    ) -> Result<Done, ExecuteError<A::Error>>
+    where
+        A: Aggregate<Services = ()>,
+        A::Command: Clone,
+    {
         for _ in 0..TRIES_MAX {
-            let decision = match self.decide(kind, request).await {
-                Ok(decision) => decision,
-                // A repeat may well be refused ("already exists"): the first answer counts.
-                Err(ExecuteError::Store(error)) => return Err(error.into()),
-                Err(refusal) => return self.replay(request).await?.ok_or(refusal),
-            };
-            let unit = match decision {
-                Decision::Nothing(done) => {
+            let failure = match self.attempt(kind, request).await {
+                Ok(Attempt::Appended(done)) => return Ok(done),
+                Ok(Attempt::Nothing(done)) => {
                     return Ok(self.replay(request).await?.unwrap_or(done));
                 }
-                Decision::Append(unit) => unit,
+                Err(Failure::Decision(ExecuteError::Store(error))) => return Err(error.into()),
+                // A repeat may well be refused ("exists already"): the first answer counts.
+                Err(Failure::Decision(no)) => return self.replay(request).await?.ok_or(no),
+                Err(Failure::Append(failure)) => failure,
             };
-            match self.try_append(unit).await {
-                Ok(done) => return Ok(done),
-                Err(AppendError::Refused(losers)) => match first_refusal(losers) {
-                    Refusal::Version { .. } => last_loss = None,
+            match failure {
+                AppendError::Refused(losers) => match first(losers) {
+                    // Should a lost append still come, it finds the stream moved as well.
+                    Refusal::Version { .. } => *lost = None,
                     Refusal::Repeated | Refusal::Reused => {
                         return self.replay(request).await?.ok_or(ExecuteError::Conflict);
                     }
@@ -133,20 +136,41 @@ impl Engine {
                         return Err(ExecuteError::KeyTaken { scope, key });
                     }
                 },
-                Err(AppendError::Ambiguous(error)) => match self.look_up(request).await {
-                    Ok(Some(done)) => return Ok(done),
-                    // Not there now; deciding again under the same command id is safe even if the
-                    // lost call is still to come: whichever is second will be refused.
-                    Ok(None) => last_loss = Some(error),
-                    Err(ExecuteError::Store(_)) => {
-                        return Err(StoreError::OutcomeUnknown(error).into());
+                AppendError::Ambiguous(error) => {
+                    *lost = Some(error);
+                    if let Some(done) = self.look_up(request).await? {
+                        return Ok(done);
                     }
-                    Err(refusal) => return Err(refusal),
-                },
-                Err(AppendError::Store(error)) => return Err(error.into()),
+                    // Not there now. Deciding again under the same command id is safe even if the
+                    // lost append is still to come: whichever is second is refused.
+                }
+                AppendError::Store(error) => return Err(error.into()),
             }
         }
-        Err(last_loss.map_or(ExecuteError::Conflict, |e| StoreError::OutcomeUnknown(e).into()))
+        Err(ExecuteError::Conflict)
+    }
+
+    /// Loads, decides and appends once, on one connection.
+    async fn attempt<A>(
+        &self,
+        kind: &Kind<A>,
+        request: &Request<A::Command>,
+    ) -> Result<Attempt, Failure<A::Error>>
+    where
+        A: Aggregate<Services = ()>,
+        A::Command: Clone,
+    {
+        let mut conn = self.pool().acquire().await.map_err(StoreError::from)?;
+        match self.decide(&mut conn, kind, request).await.map_err(Failure::Decision)? {
+            Decision::Nothing(done) => Ok(Attempt::Nothing(done)),
+            Decision::Append(unit) => {
+                let units = [unit];
+                check_limits(&units)?;
+                let done = append(&mut conn, &units).await.map_err(Failure::Append)?;
+                self.announce(&done);
+                Ok(Attempt::Appended(done[0]))
+            }
+        }
     }
 
     /// Waits until no other command of this process is at work on the stream.
@@ -161,6 +185,7 @@ impl Engine {
     /// Loads the aggregate and asks it.
     async fn decide<A>(
         &self,
+        conn: &mut PgConnection,
         kind: &Kind<A>,
         request: &Request<A::Command>,
     ) -> Result<Decision, ExecuteError<A::Error>>
@@ -169,7 +194,7 @@ impl Engine {
         A::Command: Clone,
     {
         let Loaded { mut state, version, position } =
-            self.load(kind, request.store_id, request.id).await?;
+            load(conn, kind, request.store_id, request.id).await?;
         if request.expected.is_some_and(|expected| expected != version) {
             return Err(ExecuteError::VersionMismatch { current: version });
         }
@@ -204,15 +229,6 @@ impl Engine {
         Ok(NewEvent { event_id: (self.new_event_id)(), event_type, schema_version, payload })
     }
 
-    async fn try_append(&self, unit: Unit) -> Result<Done, AppendError> {
-        let units = [unit];
-        check_limits(&units)?;
-        let mut conn = self.pool().acquire().await.map_err(StoreError::from)?;
-        let done = append(&mut conn, &units).await?;
-        self.announce(&done);
-        Ok(done[0])
-    }
-
     /// The first answer to this command, if it was carried out before.
     async fn replay<C, E>(&self, request: &Request<C>) -> Result<Option<Done>, ExecuteError<E>> {
         let record = self.command(request.store_id, request.command_id).await?;
@@ -224,10 +240,11 @@ impl Engine {
         let mut look_ups = 1;
         loop {
             match self.command(request.store_id, request.command_id).await {
-                Ok(Some(record)) => return answer(&record, request, false).map(Some),
-                Ok(None) => return Ok(None),
+                Ok(record) => {
+                    return record.map(|record| answer(&record, request, false)).transpose();
+                }
                 Err(error) if look_ups == LOOK_UPS_MAX => return Err(error.into()),
-                Err(error) => tracing::warn!(%error, look_ups, "cannot look up a lost command"),
+                Err(error) => tracing::warn!(?error, look_ups, "cannot look up a lost command"),
             }
             look_ups += 1;
             sleep(LOOK_UP_PAUSE).await;
@@ -242,6 +259,48 @@ enum Decision {
     Append(Unit),
 }
 
+/// What became of one try.
+enum Attempt {
+    Nothing(Done),
+    Appended(Done),
+}
+
+/// Why one try came to nothing.
+enum Failure<E> {
+    Decision(ExecuteError<E>),
+    Append(AppendError),
+}
+
+impl<E> From<StoreError> for Failure<E> {
+    fn from(error: StoreError) -> Failure<E> {
+        Failure::Decision(error.into())
+    }
+}
+
+async fn load<A: Aggregate>(
+    conn: &mut PgConnection,
+    kind: &Kind<A>,
+    store_id: Uuid,
+    id: Uuid,
+) -> Result<Loaded<A>, StoreError> {
+    let mut loaded = Loaded { state: A::default(), version: 0, position: 0 };
+    loop {
+        let window = read_stream(conn, store_id, (A::TYPE, id), loaded.version, WINDOW).await?;
+        let ended = i64::try_from(window.len()).is_ok_and(|events| events < WINDOW);
+        for event in window {
+            let position = event.position;
+            let decoded = (kind.decode)(&event.event_type, event.schema_version, &event.payload)
+                .map_err(|source| StoreError::Decode { position, source })?;
+            loaded.state.apply(decoded);
+            loaded.version = event.version;
+            loaded.position = position;
+        }
+        if ended {
+            return Ok(loaded);
+        }
+    }
+}
+
 fn answer<C, E>(
     record: &CommandRecord,
     request: &Request<C>,
@@ -254,6 +313,6 @@ fn answer<C, E>(
     Ok(Done { id: stream_id, version, position, replayed })
 }
 
-fn first_refusal(losers: Vec<Loser>) -> Refusal {
+fn first(losers: Vec<Loser>) -> Refusal {
     losers.into_iter().next().expect("`Refused` names at least one unit").why
 }

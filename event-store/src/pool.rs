@@ -48,7 +48,7 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(30);
 
 /// Settings of every session, with `statement_timeout` and `role` beside them.
-const SESSION: [(&str, &str); 5] = [
+const SESSION: [(&str, &str); 6] = [
     // No lock of ours is held for more than a moment; who waits longer waits behind a fault.
     ("lock_timeout", "10s"),
     // A transaction whose process hangs would hold up vacuum and, worse, the head of the log.
@@ -56,6 +56,8 @@ const SESSION: [(&str, &str); 5] = [
     // A server notices within this time that the client of a running statement is gone, so that a
     // cut cable does not hold a lock for the two hours TCP would wait.
     ("client_connection_check_interval", "5s"),
+    // The same for answers that nobody acknowledges.
+    ("tcp_user_timeout", "10s"),
     // The hooks below roll back outside a transaction nearly always; no warning about that.
     ("client_min_messages", "error"),
     ("timezone", "UTC"),
