@@ -184,7 +184,8 @@ impl Place {
         let read = || -> io::Result<String> {
             let mut file = File::open(self.log())?;
             let end = file.metadata()?.len();
-            file.seek(SeekFrom::Start(length.max(end.saturating_sub(LOG_TAIL_MAX))))?;
+            let from = if length > end { 0 } else { length }; // a new file meanwhile
+            file.seek(SeekFrom::Start(from.max(end.saturating_sub(LOG_TAIL_MAX))))?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes)?;
             Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())

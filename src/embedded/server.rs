@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
     path::Path,
     process::{self, Child, Command, Stdio},
     sync::mpsc,
@@ -237,6 +237,7 @@ fn open_log(place: &Place) -> Result<File, EmbeddedError> {
         let old = path.with_extension("log.old");
         fs::rename(&path, old).map_err(EmbeddedError::io("put aside", &path))?;
     }
-    let file = OpenOptions::new().create(true).append(true).open(&path);
+    // It quotes statements, and those may hold names and addresses of customers.
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
     file.map_err(EmbeddedError::io("open", &path))
 }
