@@ -139,6 +139,7 @@ impl Engine {
                 AppendError::Ambiguous(error) => {
                     *lost = Some(error);
                     if let Some(done) = self.look_up(request).await? {
+                        self.announce(&[done]);
                         return Ok(done);
                     }
                     // Not there now. Deciding again under the same command id is safe even if the

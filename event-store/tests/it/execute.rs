@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use event_store::pool::{self, Role};
 use event_store::{Done, Engine, ExecuteError, Request, StoreError};
+use sqlx::postgres::PgSslMode;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::account::{ACCOUNT, Account, Command, Refusal, STORE, request};
 use crate::db::{Db, new_id};
+use crate::proxy::{MARK, Proxy};
 
 type Answer = Result<Done, ExecuteError<Refusal>>;
 
@@ -252,4 +255,29 @@ async fn a_connection_that_dies_in_the_append_costs_nothing() {
 
     assert_eq!(command.await.unwrap().unwrap().version, 2);
     assert_eq!(balance(&engine, id).await, 2);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_up_and_a_lost_append_is_sent_again() {
+    let db = Db::new().await;
+    let options = db.options();
+    let server = format!("{}:{}", options.get_host(), options.get_port());
+    let proxy = Proxy::start(server).await;
+    let wired = options.host("127.0.0.1").port(proxy.port).ssl_mode(PgSslMode::Disable);
+    let engine = Engine::new(pool::connect_lazy(wired, Role::Writer, 4), new_id);
+
+    for cut in [Proxy::cut_before, Proxy::cut_after].repeat(5) {
+        let id = new_id();
+        let opening = request(id, open(&format!("{MARK} {id}")));
+        cut(&proxy);
+
+        let done = execute(&engine, opening.clone()).await.unwrap();
+
+        assert!(proxy.was_used());
+        assert_eq!((done.id, done.version), (id, 1));
+        // What was answered is what the log says, once.
+        let again = execute(&engine, opening).await.unwrap();
+        assert_eq!(again, Done { replayed: true, ..done });
+    }
+    assert_eq!(*engine.appended().borrow(), 10);
 }

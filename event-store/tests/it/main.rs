@@ -8,5 +8,6 @@ mod check;
 mod db;
 mod execute;
 mod pool;
+mod proxy;
 mod read;
 mod rights;
