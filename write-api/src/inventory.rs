@@ -145,7 +145,7 @@ pub(crate) fn rejected(error: StockItemError) -> Problem {
         E::TextTooLong { .. } => invalid("too_long"),
         E::TextInvalid { .. } => invalid("bad_characters"),
         E::CompareFailed { expected, actual } => {
-            let problem = conflict("stock_compare_failed");
+            let problem = conflict("quantity_changed");
             problem.extra("expected", expected).extra("actual", actual)
         }
         E::BelowCommitted { on_hand, committed, .. } => {

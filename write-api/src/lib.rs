@@ -5,10 +5,13 @@
 
 use api_kit::Api;
 use commands::Ctx;
+use providers::payment::PaymentProvider;
 
 mod answer;
 mod catalog;
+mod checkout;
 mod inventory;
+mod order;
 mod refusal;
 mod sender;
 
@@ -17,9 +20,15 @@ mod sender;
 pub struct WriteState {
     /// The log, the clock and the ids.
     pub ctx: Ctx,
+    /// Makes tokens of card numbers.
+    pub provider: PaymentProvider,
 }
 
 /// Every command, and the checkout as the write side knows it, under `/api/v1`.
 pub fn api() -> Api<WriteState> {
-    Api::new().merge(catalog::api()).merge(inventory::api())
+    Api::new()
+        .merge(catalog::api())
+        .merge(inventory::api())
+        .merge(checkout::api())
+        .merge(order::api())
 }

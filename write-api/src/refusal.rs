@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use api_kit::Problem;
-use commands::CommandError;
+use commands::{CommandError, StoreError};
 
 /// What we ask of a client whose command met a busy or absent database.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -27,6 +27,10 @@ where
             // The client hears only that it should come again; the operator wants to know why.
             tracing::warn!(error = %cause, "log is not available");
             Problem::unavailable(RETRY_AFTER)
+        }
+        CommandError::Store(StoreError::TooLarge { what, actual, limit }) => {
+            let detail = format!("{what}: {actual}, at most {limit} in one command");
+            Problem::invalid("", "too_large", detail)
         }
         CommandError::Store(cause) => Problem::internal(cause),
     }

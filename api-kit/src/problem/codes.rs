@@ -190,6 +190,7 @@ pub const CODES: &[Code] = &[
     row("already_published", 409, "The product is published already", "Nothing to do."),
     row("already_cancelled", 409, "The order is cancelled already", "Nothing to do."),
     row("already_completed", 409, "The checkout is completed already", "Read the order."),
+    row("checkout_expired", 409, "The hold of the stock has ended", "Begin a new checkout."),
     row("checkout_failed", 409, "The checkout has failed", "Begin a new checkout."),
     row(
         "stock_being_reserved",

@@ -17,9 +17,12 @@ pub(crate) fn rejected(error: ProductError) -> Problem {
         E::NotFound => return Problem::new("product_not_found"),
         E::UnknownVariant { .. } => return Problem::new("variant_not_found"),
         E::AlreadyExists => return Problem::new("already_exists"),
-        E::Archived => return illegal(&error, "archived"),
-        E::AlreadyPublished => return illegal(&error, "active"),
-        E::NotPublished => return illegal(&error, "draft"),
+        E::Archived => return Problem::new("product_archived"),
+        E::AlreadyPublished => return Problem::new("already_published"),
+        E::NotPublished => {
+            let problem = Problem::new("illegal_transition").detail(error.to_string());
+            return problem.extra("current_state", "draft");
+        }
         E::NotPublishable { missing } => {
             let missing: Vec<&str> = missing.iter().map(|missing| missing.code()).collect();
             let problem = Problem::new("product_not_publishable").detail(error.to_string());
@@ -42,9 +45,4 @@ pub(crate) fn rejected(error: ProductError) -> Problem {
     let pointer = error.pointer().unwrap_or_default();
     let field = FieldError::field(pointer, field, error.to_string());
     Problem::new("validation_failed").error(field)
-}
-
-fn illegal(error: &ProductError, current_state: &str) -> Problem {
-    let problem = Problem::new("illegal_transition").detail(error.to_string());
-    problem.extra("current_state", current_state)
 }

@@ -1,0 +1,211 @@
+//! Buying: begin, pay, answer the bank, give up, look.
+//!
+//! A command of a checkout starts a process; the answer waits until the process rests. A repeat
+//! with the same key answers from that same point of the stream, byte for byte, whatever happened
+//! to the checkout since.
+
+use api_kit::{Api, Body, Caller, NoBody, Path, Permission, Problem};
+use axum::extract::State;
+use axum::response::Response;
+use commands::checkout::{self as use_case, AnswerError, CheckoutError, CheckoutStatus};
+use commands::payment::PaymentError;
+use commands::{CommandError, Done};
+use event_schemas::ids::{CheckoutId, StoreId};
+use sha2::{Digest as _, Sha256};
+use utoipa_axum::routes;
+
+use crate::WriteState;
+use crate::sender::{KeyedSender, Sender};
+
+mod answer;
+mod body;
+mod problem;
+mod rest;
+
+use answer::{Asked, CheckoutBody, answer};
+use body::{BeginCheckout, CompleteCheckout, ConfirmAction};
+use problem::problem;
+
+pub(crate) fn api() -> Api<WriteState> {
+    use Permission::{CheckoutsRead, CheckoutsWrite};
+    Api::new()
+        .route(CheckoutsWrite, routes!(begin))
+        .route(CheckoutsWrite, routes!(complete))
+        .route(CheckoutsWrite, routes!(confirm_action))
+        .route(CheckoutsWrite, routes!(abandon))
+        .route(CheckoutsRead, routes!(get))
+}
+
+/// Begins a checkout: prices its lines and holds their stock for 15 minutes.
+#[utoipa::path(post, path = "/api/v1/checkouts", tag = "checkouts",
+    params(api_kit::headers::RequiredCommand),
+    request_body = BeginCheckout,
+    responses(
+        (status = 201, description = "Every line is held; the shopper can pay.",
+            body = CheckoutBody),
+        (status = 202, description = "The stock is still being held; read the checkout.",
+            body = CheckoutBody)))]
+async fn begin(
+    State(state): State<WriteState>,
+    KeyedSender(sender): KeyedSender,
+    Body { value, digest }: Body<BeginCheckout>,
+) -> Result<Response, Problem> {
+    let intent = sender.intent(&digest);
+    let begun = use_case::begin(&state.ctx, &intent, value.into_checkout()?).await;
+    let begun = begun.map_err(problem::not_begun)?;
+    let journey = Journey { store_id: sender.store_id(), id: begun.checkout_id };
+    let mut response = journey.rested(&state, Asked::Begin, begun.done).await?;
+    if response.status().is_success() {
+        let address = format!("/api/v1/checkouts/{}", begun.checkout_id);
+        let address = axum::http::HeaderValue::try_from(address);
+        let address = address.expect("an address is visible ASCII");
+        response.headers_mut().insert(axum::http::header::LOCATION, address);
+    }
+    Ok(response)
+}
+
+/// Pays: reserves the money, makes the order, takes the money.
+///
+/// `402 payment_declined` with `advice` if the card is refused: the stock stays held, try another.
+/// Completing what is completed answers the order again.
+#[utoipa::path(post, path = "/api/v1/checkouts/{checkout_id}/complete", tag = "checkouts",
+    params(("checkout_id" = CheckoutId, Path), api_kit::headers::RequiredCommand,
+        api_kit::headers::Precondition),
+    request_body = CompleteCheckout,
+    responses(
+        (status = 200, description = "There is an order; or, with status `action_required`, the \
+            shopper has to do something first.", body = CheckoutBody),
+        (status = 202, description = "The provider has not answered; read the checkout.",
+            body = CheckoutBody)))]
+async fn complete(
+    State(state): State<WriteState>,
+    KeyedSender(sender): KeyedSender,
+    Path(id): Path<CheckoutId>,
+    Body { value, .. }: Body<CompleteCheckout>,
+) -> Result<Response, Problem> {
+    let payment_method = value.payment_method(&state.provider)?;
+    // Of the token and not of the body: a stored hash of a card number would give it away.
+    let digest: [u8; 32] = Sha256::digest(&payment_method).into();
+    let intent = sender.intent(&digest);
+    let journey = Journey { store_id: sender.store_id(), id };
+    let started = use_case::start_payment(&state.ctx, &intent, id, payment_method).await;
+    match started {
+        Ok(done) => journey.rested(&state, Asked::Pay, done).await,
+        Err(CommandError::Rejected(
+            CheckoutError::AlreadyCompleted | CheckoutError::AlreadyFailed,
+        )) => journey.now(&state, Asked::Pay, false).await,
+        Err(error) => Err(problem(error)),
+    }
+}
+
+/// Hands over what the shopper's bank said, after `action_required`.
+#[utoipa::path(post, path = "/api/v1/checkouts/{checkout_id}/confirm-action", tag = "checkouts",
+    params(("checkout_id" = CheckoutId, Path), api_kit::headers::RequiredCommand),
+    request_body = ConfirmAction,
+    responses(
+        (status = 200, description = "There is an order.", body = CheckoutBody),
+        (status = 202, description = "The provider has not answered; read the checkout.",
+            body = CheckoutBody)))]
+async fn confirm_action(
+    State(state): State<WriteState>,
+    KeyedSender(sender): KeyedSender,
+    Path(id): Path<CheckoutId>,
+    Body { value, digest }: Body<ConfirmAction>,
+) -> Result<Response, Problem> {
+    let intent = sender.intent(&digest);
+    let journey = Journey { store_id: sender.store_id(), id };
+    let answered = use_case::answer_action(&state.ctx, &intent, id, value.answer).await;
+    match answered {
+        Ok(done) => journey.rested(&state, Asked::Pay, done).await,
+        Err(
+            error @ AnswerError::Payment(CommandError::Rejected(PaymentError::ActionNotExpected)),
+        ) => journey.unasked(&state, error).await,
+        Err(error) => Err(problem::not_answered(error)),
+    }
+}
+
+/// Gives a checkout up; its stock is free again.
+#[utoipa::path(post, path = "/api/v1/checkouts/{checkout_id}/abandon", tag = "checkouts",
+    params(("checkout_id" = CheckoutId, Path), api_kit::headers::Command,
+        api_kit::headers::Precondition),
+    responses(
+        (status = 200, description = "Nothing is held any more.", body = CheckoutBody),
+        (status = 202, description = "What was done is still being undone.",
+            body = CheckoutBody)))]
+async fn abandon(
+    State(state): State<WriteState>,
+    sender: Sender,
+    Path(id): Path<CheckoutId>,
+    body: NoBody,
+) -> Result<Response, Problem> {
+    let intent = sender.intent(&body.digest);
+    let done = use_case::abandon(&state.ctx, &intent, id).await.map_err(problem)?;
+    let journey = Journey { store_id: sender.store_id(), id };
+    journey.rested(&state, Asked::Abandon, done).await
+}
+
+/// A checkout as it is now, read from the log: always up to date.
+#[utoipa::path(get, path = "/api/v1/checkouts/{checkout_id}", tag = "checkouts",
+    params(("checkout_id" = CheckoutId, Path)),
+    responses((status = 200, description = "The checkout; `ETag` is its version.",
+        body = CheckoutBody)))]
+async fn get(
+    State(state): State<WriteState>,
+    caller: Caller,
+    Path(id): Path<CheckoutId>,
+) -> Result<Response, Problem> {
+    Journey { store_id: caller.store_id, id }.now(&state, Asked::Read, false).await
+}
+
+/// One checkout of one store.
+#[derive(Clone, Copy, Debug)]
+struct Journey {
+    store_id: StoreId,
+    id: CheckoutId,
+}
+
+impl Journey {
+    /// What the command that is `done` came to: the checkout at its first rest after it, or as it
+    /// is now if that takes too long.
+    async fn rested(
+        self,
+        state: &WriteState,
+        asked: Asked,
+        done: Done,
+    ) -> Result<Response, Problem> {
+        let view = rest::rest(&state.ctx, self.store_id, self.id, done.position).await?;
+        match view {
+            Some(view) => Ok(answer(asked, view, done.replayed)),
+            None => self.now(state, asked, done.replayed).await,
+        }
+    }
+
+    /// The checkout as it is now.
+    async fn now(
+        self,
+        state: &WriteState,
+        asked: Asked,
+        replayed: bool,
+    ) -> Result<Response, Problem> {
+        let view = use_case::current(&state.ctx, self.store_id, self.id).await;
+        let view = view.map_err(|error| problem(CommandError::Store(error)))?;
+        let view = view.ok_or_else(|| Problem::new("checkout_not_found"))?;
+        Ok(answer(asked, view, replayed))
+    }
+
+    /// An answer nobody waits for: fine if the checkout has ended meanwhile, else refused.
+    async fn unasked(self, state: &WriteState, error: AnswerError) -> Result<Response, Problem> {
+        let view = use_case::current(&state.ctx, self.store_id, self.id).await;
+        let view = view.map_err(|error| problem(CommandError::Store(error)))?;
+        match view {
+            Some(view) if view.status == CheckoutStatus::Completed => {
+                Ok(answer(Asked::Pay, view, false))
+            }
+            Some(view) => {
+                let problem = problem::not_answered(error);
+                Err(problem.extra("current_state", view.status.code()))
+            }
+            None => Err(Problem::new("checkout_not_found")),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What clients are told of checkouts.
+
+use api_kit::{Etag, Position, Problem, Replayed};
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use commands::checkout::{CheckoutStatus, CheckoutView};
+use event_schemas::checkout::FailureCause;
+use event_schemas::ids::{CheckoutId, LineId, OrderId, ProductId, VariantId};
+use event_schemas::money::Money;
+use event_schemas::order::{Charge, ChargeKind, OrderLine};
+use event_schemas::payment::{DeclineAdvice, PaymentAction};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem;
+
+/// An attempt to buy.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Checkout)]
+pub(super) struct CheckoutBody {
+    id: CheckoutId,
+    /// `reserving`, `awaiting_payment`, `action_required`, `payment_pending`, `completing`,
+    /// `completed`, `compensating`, `failed` or `stuck`; more may come.
+    #[schema(example = "awaiting_payment")]
+    status: &'static str,
+    /// What is bought, at the store's prices.
+    lines: Vec<LineBody>,
+    /// What else is charged or taken off.
+    charges: Vec<ChargeBody>,
+    /// Exact sum of both.
+    total: Money,
+    /// The stock is held until then.
+    hold_until: DateTime<Utc>,
+    /// The order it became.
+    order: Option<OrderRef>,
+    /// The last refusal of a card, until the next attempt.
+    last_decline: Option<DeclineBody>,
+    /// What the shopper has to do: then `POST …/confirm-action`.
+    required_action: Option<PaymentAction>,
+    /// Why it came to nothing.
+    failure: Option<FailureCause>,
+    /// Version, as in `ETag`.
+    version: i64,
+    /// Position of its last event, as in `X-Position`.
+    position: i64,
+}
+
+/// One line of a checkout.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CheckoutLine)]
+struct LineBody {
+    id: LineId,
+    product_id: ProductId,
+    variant_id: VariantId,
+    sku: Option<String>,
+    title: String,
+    quantity: u32,
+    unit_price: Money,
+}
+
+/// Money on a checkout that is no product.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CheckoutCharge)]
+struct ChargeBody {
+    kind: ChargeKind,
+    code: String,
+    title: String,
+    /// Negative where the shopper pays less for it.
+    amount: Money,
+}
+
+/// An order by id and by number.
+#[derive(Debug, Serialize, ToSchema)]
+struct OrderRef {
+    id: OrderId,
+    /// Number for people.
+    number: Option<String>,
+}
+
+/// A refusal of a card.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Decline)]
+struct DeclineBody {
+    /// The provider's code.
+    #[schema(example = "card_declined")]
+    code: String,
+    advice: DeclineAdvice,
+}
+
+/// What the client wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Begin,
+    Pay,
+    Abandon,
+    Read,
+}
+
+/// The answer to what was `asked`: the checkout, or the problem that it came to.
+pub(super) fn answer(asked: Asked, view: CheckoutView, replayed: bool) -> Response {
+    let headers = (Etag(view.version), Position(view.position), Replayed(replayed));
+    match outcome(asked, &view) {
+        Ok(status) => (status, headers, Json(CheckoutBody::new(view))).into_response(),
+        Err(problem) => (headers, problem).into_response(),
+    }
+}
+
+fn outcome(asked: Asked, view: &CheckoutView) -> Result<StatusCode, Problem> {
+    use CheckoutStatus as S;
+    if asked == Asked::Read {
+        return Ok(StatusCode::OK);
+    }
+    match view.status {
+        S::AwaitingPayment if asked == Asked::Begin => Ok(StatusCode::CREATED),
+        S::AwaitingPayment => Err(problem::declined(view.last_decline.as_ref())),
+        S::ActionRequired | S::Completed => Ok(StatusCode::OK),
+        S::Failed if asked == Asked::Abandon => Ok(StatusCode::OK),
+        S::Failed => Err(problem::failed(view.failure.as_ref())),
+        S::Reserving | S::PaymentPending | S::Completing | S::Compensating | S::Stuck => {
+            Ok(StatusCode::ACCEPTED)
+        }
+    }
+}
+
+impl CheckoutBody {
+    fn new(view: CheckoutView) -> CheckoutBody {
+        let number = view.order_number;
+        CheckoutBody {
+            id: view.checkout_id,
+            status: view.status.code(),
+            lines: view.lines.into_iter().map(LineBody::new).collect(),
+            charges: view.charges.into_iter().map(ChargeBody::new).collect(),
+            total: view.total,
+            hold_until: view.hold_until,
+            order: view.order_id.map(|id| OrderRef { id, number }),
+            last_decline: view
+                .last_decline
+                .map(|decline| DeclineBody { code: decline.code, advice: decline.advice }),
+            required_action: view.required_action,
+            failure: view.failure,
+            version: view.version,
+            position: view.position,
+        }
+    }
+}
+
+impl LineBody {
+    fn new(line: OrderLine) -> LineBody {
+        let OrderLine { line_id, product_id, variant_id, sku, title, quantity, unit_price } = line;
+        LineBody { id: line_id, product_id, variant_id, sku, title, quantity, unit_price }
+    }
+}
+
+impl ChargeBody {
+    fn new(charge: Charge) -> ChargeBody {
+        let Charge { kind, code, title, amount } = charge;
+        ChargeBody { kind, code, title, amount }
+    }
+}

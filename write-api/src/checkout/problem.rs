@@ -1,0 +1,127 @@
+//! What checkouts refuse, as clients see it.
+
+use api_kit::{FieldError, Problem};
+use commands::CommandError;
+use commands::checkout::{
+    ATTEMPTS_MAX, AnswerError, BeginError, CheckoutError, Decline, LineError, LineProblem,
+};
+use commands::payment::PaymentError;
+use event_schemas::checkout::{FailureCause, Shortage};
+use serde_json::{Value, json};
+
+use crate::refusal;
+
+pub(super) fn problem(error: CommandError<CheckoutError>) -> Problem {
+    refusal::problem(error, rejected)
+}
+
+/// One row per refusal: the compiler asks for a row when the domain learns a new one.
+pub(super) fn rejected(error: CheckoutError) -> Problem {
+    use CheckoutError as E;
+    let detail = error.to_string();
+    match error {
+        E::NotFound => Problem::new("checkout_not_found"),
+        E::AlreadyBegun => Problem::new("already_exists"),
+        E::Empty => Problem::invalid("/lines", "empty", detail),
+        E::QuantityZero => Problem::invalid("/lines", "out_of_range", detail),
+        E::NoTotal => Problem::invalid("/lines", "too_high", detail),
+        E::NegativeTotal { .. } => Problem::invalid("/lines", "out_of_range", detail),
+        E::BadPaymentMethod => Problem::invalid("/payment_method", "bad_length", detail),
+        E::StillReserving => Problem::new("stock_being_reserved"),
+        E::PaymentInProgress => Problem::new("payment_in_progress"),
+        E::HoldEnded => Problem::new("checkout_expired"),
+        E::TooManyAttempts => {
+            Problem::new("payment_attempts_exhausted").extra("attempts", ATTEMPTS_MAX)
+        }
+        E::AlreadyCompleted => Problem::new("already_completed"),
+        E::AlreadyFailed => Problem::new("checkout_failed"),
+    }
+}
+
+/// Why a checkout did not begin.
+pub(super) fn not_begun(error: BeginError) -> Problem {
+    match error {
+        BeginError::TooManyLines { max } => {
+            Problem::invalid("/lines", "too_many", format!("at most {max} lines"))
+        }
+        // No field of the body leads here.
+        BeginError::NotYours => Problem::internal(error),
+        BeginError::Lines(errors) => lines(&errors),
+        BeginError::Command(error) => problem(error),
+    }
+}
+
+/// `409 not_for_sale` if that is all that is wrong, else `422`; all lines are named.
+fn lines(errors: &[LineError]) -> Problem {
+    let not_for_sale =
+        errors.iter().all(|error| matches!(error.problem, LineProblem::NotSellable(_)));
+    let code = if not_for_sale { "not_for_sale" } else { "validation_failed" };
+    let fields = errors.iter().map(|LineError { index, problem }| {
+        let (member, code) = match problem {
+            LineProblem::UnknownVariant => ("variant_id", "unknown_variant"),
+            LineProblem::NotSellable(_) => ("variant_id", "not_for_sale"),
+            LineProblem::QuantityOutOfRange { .. } => ("quantity", "out_of_range"),
+            LineProblem::OtherCurrency => ("variant_id", "currency_mismatch"),
+        };
+        FieldError::field(format!("/lines/{index}/{member}"), code, problem.to_string())
+    });
+    fields.fold(Problem::new(code), Problem::error)
+}
+
+/// The card was refused; the stock is still held.
+pub(super) fn declined(decline: Option<&Decline>) -> Problem {
+    let problem = Problem::new("payment_declined");
+    let Some(Decline { code, advice }) = decline else { return problem };
+    problem.extra("decline_code", code.as_str()).extra("advice", json!(advice))
+}
+
+/// The checkout came to nothing.
+pub(super) fn failed(failure: Option<&FailureCause>) -> Problem {
+    match failure {
+        Some(FailureCause::InsufficientStock { lines }) => insufficient_stock(lines),
+        Some(FailureCause::Expired) => Problem::new("checkout_expired"),
+        Some(FailureCause::CaptureFailed { provider_code }) => {
+            let code = provider_code.as_str();
+            Problem::new("payment_declined").extra("decline_code", code).extra("advice", "stop")
+        }
+        Some(cause @ (FailureCause::Abandoned | FailureCause::OrderRefused { .. })) => {
+            Problem::new("checkout_failed").extra("failure", json!(cause))
+        }
+        None => Problem::new("checkout_failed"),
+    }
+}
+
+fn insufficient_stock(lines: &[Shortage]) -> Problem {
+    let lines: Vec<Value> = lines.iter().map(|line| json!(line)).collect();
+    Problem::new("insufficient_stock").extra("lines", lines)
+}
+
+/// Why an answer of the shopper's bank had no effect.
+pub(super) fn not_answered(error: AnswerError) -> Problem {
+    match error {
+        AnswerError::NotFound => Problem::new("checkout_not_found"),
+        AnswerError::Payment(error) => refusal::problem(error, payment),
+    }
+}
+
+/// One row per refusal of a payment.
+pub(super) fn payment(error: PaymentError) -> Problem {
+    use PaymentError as E;
+    let detail = error.to_string();
+    match error {
+        E::NotFound => Problem::new("payment_not_found"),
+        E::AlreadyRequested => Problem::new("already_exists"),
+        E::NegativeAmount => Problem::invalid("/amount", "out_of_range", detail),
+        E::IntegrityViolated { .. } => Problem::new("conflict").detail(detail),
+        E::ActionNotExpected => Problem::new("illegal_transition").detail(detail),
+        E::BadAnswer => Problem::invalid("/answer", "bad_length", detail),
+        E::IllegalTransition { from, .. } => {
+            let problem = Problem::new("illegal_transition").detail(detail);
+            problem.extra("current_state", json!(from))
+        }
+        E::RefundExceedsCaptured { available } => {
+            Problem::new("refund_exceeds_captured").extra("available", json!(available))
+        }
+        E::UnknownRefund => Problem::new("refund_not_found"),
+    }
+}

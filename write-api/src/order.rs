@@ -1,0 +1,223 @@
+//! Orders: cancel, refund. Stock and money follow by a process; the order shows how far it is.
+
+use api_kit::{Api, Body, FieldError, Path, Permission, Problem};
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use commands::order::{self as use_case, NewRefund, OrderError, Placed};
+use commands::{CommandError, Done};
+use event_schemas::ids::{LineId, OrderId, RefundId};
+use event_schemas::money::Money;
+use event_schemas::order::RefundLine;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
+
+use crate::WriteState;
+use crate::answer::{self, DoneBody, Headers};
+use crate::refusal;
+use crate::sender::KeyedSender;
+
+/// Characters of the number of a document.
+const REFERENCE_CHARS_MAX: usize = 255;
+
+/// Lines of one refund: as many as an order that was taken over may have.
+const LINES_MAX: usize = 1_000;
+
+pub(crate) fn api() -> Api<WriteState> {
+    Api::new()
+        .route(Permission::OrdersWrite, routes!(cancel))
+        .route(Permission::OrdersWrite, routes!(refund))
+}
+
+/// Why an order shall be undone.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "reason": "changed their mind" }))]
+struct CancelOrder {
+    /// 1 to 500 characters.
+    #[serde(default)]
+    #[schema(required = true)]
+    reason: String,
+}
+
+/// Money that shall go back for some of an order.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "amount": { "amount_minor": 1850, "currency": "GBP" }, "reason": "arrived broken"
+}))]
+struct RefundOrder {
+    /// How much, above zero. If left out: what the `lines` cost, or all that can be refunded.
+    amount: Option<Money>,
+    /// Units that come back into stock; none if left out.
+    #[serde(default)]
+    lines: Vec<RefundedLine>,
+    /// Document behind it, such as the number of a credit note.
+    reference: Option<String>,
+    /// 1 to 500 characters.
+    #[serde(default)]
+    #[schema(required = true)]
+    reason: String,
+}
+
+/// Units of a line that come back.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RefundedLine {
+    /// Id of a line of the order.
+    line_id: LineId,
+    /// Units, at least one.
+    quantity: u32,
+}
+
+/// A request that was taken on.
+#[derive(Debug, Serialize, ToSchema)]
+struct RefundRequested {
+    /// The order, its version and the position.
+    #[serde(flatten)]
+    done: DoneBody,
+    /// The refund under which money goes back.
+    refund_id: RefundId,
+}
+
+type Accepted = (StatusCode, Headers, Json<RefundRequested>);
+
+/// Cancels an order: its stock is freed and its money given back.
+///
+/// The order is `cancelling` until both are done, then `cancelled`.
+#[utoipa::path(post, path = "/api/v1/orders/{order_id}/cancel", tag = "orders",
+    params(("order_id" = OrderId, Path), api_kit::headers::RequiredCommand,
+        api_kit::headers::Precondition),
+    request_body = CancelOrder,
+    responses((status = 202, description = "The order is being cancelled.",
+        body = RefundRequested)))]
+async fn cancel(
+    State(state): State<WriteState>,
+    KeyedSender(sender): KeyedSender,
+    Path(order_id): Path<OrderId>,
+    Body { value, digest }: Body<CancelOrder>,
+) -> Result<Accepted, Problem> {
+    let intent = sender.intent(&digest);
+    let done = use_case::cancel(&state.ctx, &intent, order_id, value.reason).await;
+    let done = done.map_err(problem)?;
+    Ok(accepted(order_id, use_case::new_refund_id(&intent), done))
+}
+
+/// Gives money back for some of an order.
+#[utoipa::path(post, path = "/api/v1/orders/{order_id}/refunds", tag = "orders",
+    params(("order_id" = OrderId, Path), api_kit::headers::RequiredCommand,
+        api_kit::headers::Precondition),
+    request_body = RefundOrder,
+    responses((status = 202, description = "The money is on its way back.",
+        body = RefundRequested)))]
+async fn refund(
+    State(state): State<WriteState>,
+    KeyedSender(sender): KeyedSender,
+    Path(order_id): Path<OrderId>,
+    Body { value, digest }: Body<RefundOrder>,
+) -> Result<Accepted, Problem> {
+    let intent = sender.intent(&digest);
+    check(&value)?;
+    let order = use_case::load(&state.ctx, sender.store_id(), order_id).await;
+    let order = order.map_err(|error| problem(CommandError::Store(error)))?.state.placed;
+    let order = order.ok_or_else(|| Problem::new("order_not_found"))?;
+    let new = new_refund(value, &order)?;
+    let done = use_case::request_refund(&state.ctx, &intent, order_id, new).await;
+    let done = done.map_err(problem)?;
+    Ok(accepted(order_id, use_case::new_refund_id(&intent), done))
+}
+
+fn accepted(order_id: OrderId, refund_id: RefundId, done: Done) -> Accepted {
+    let body = RefundRequested { done: DoneBody::new(order_id, done), refund_id };
+    (StatusCode::ACCEPTED, answer::headers(done), Json(body))
+}
+
+fn check(body: &RefundOrder) -> Result<(), Problem> {
+    if LINES_MAX < body.lines.len() {
+        let detail = format!("at most {LINES_MAX} lines");
+        return Err(Problem::invalid("/lines", "too_many", detail));
+    }
+    let long = |text: &String| REFERENCE_CHARS_MAX < text.chars().count();
+    if body.reference.as_ref().is_some_and(long) {
+        let detail = format!("at most {REFERENCE_CHARS_MAX} characters");
+        return Err(Problem::invalid("/reference", "too_long", detail));
+    }
+    Ok(())
+}
+
+/// With the amount that follows from the order, if none was sent. The rules judge it.
+fn new_refund(body: RefundOrder, order: &Placed) -> Result<NewRefund, Problem> {
+    let RefundOrder { amount, lines, reference, reason } = body;
+    let amount = match amount {
+        Some(amount) => amount,
+        None if lines.is_empty() => order.refundable(),
+        None => cost(&lines, order)?,
+    };
+    let lines = lines
+        .into_iter()
+        .map(|RefundedLine { line_id, quantity }| RefundLine { line_id, quantity });
+    Ok(NewRefund { reference, amount, lines: lines.collect(), reason })
+}
+
+/// What the lines cost.
+fn cost(lines: &[RefundedLine], order: &Placed) -> Result<Money, Problem> {
+    let mut sum = Some(Money::zero(order.total.currency));
+    for RefundedLine { line_id, quantity } in lines {
+        let bought = order.lines.iter().find(|bought| bought.line_id == *line_id);
+        let bought =
+            bought.ok_or_else(|| rejected(OrderError::UnknownLine { line_id: *line_id }))?;
+        let cost = bought.unit_price.checked_mul(i64::from(*quantity));
+        sum = sum.zip(cost).and_then(|(sum, cost)| sum.checked_add(cost));
+    }
+    sum.ok_or_else(|| Problem::invalid("/lines", "too_high", "too many units"))
+}
+
+fn problem(error: CommandError<OrderError>) -> Problem {
+    refusal::problem(error, rejected)
+}
+
+/// One row per refusal: the compiler asks for a row when the domain learns a new one.
+pub(crate) fn rejected(error: OrderError) -> Problem {
+    use OrderError as E;
+    let detail = error.to_string();
+    match error {
+        E::NotFound => Problem::new("order_not_found"),
+        E::AlreadyPlaced => Problem::new("already_exists"),
+        E::Empty => Problem::invalid("/lines", "empty", detail),
+        E::QuantityZero => Problem::invalid("/lines", "out_of_range", detail),
+        E::TotalMismatch => Problem::invalid("/total", "mismatch", detail),
+        E::BadNumber => Problem::invalid("/number", "bad_length", detail),
+        E::IllegalTransition { from, .. } => {
+            let problem = Problem::new("illegal_transition").detail(detail);
+            problem.extra("current_state", json!(from))
+        }
+        E::NotPaidYet => Problem::new("payment_in_progress").detail(detail),
+        E::AlreadyCancelled => Problem::new("already_cancelled"),
+        E::RefundInProgress => Problem::new("refund_in_progress"),
+        E::ReasonMissing => {
+            let field = FieldError::field("/reason", "empty", detail);
+            Problem::new("reason_required").error(field)
+        }
+        E::ReasonTooLong => Problem::invalid("/reason", "too_long", detail),
+        E::AmountNotPositive => Problem::invalid("/amount", "out_of_range", detail),
+        E::AmountMismatch => {
+            let field = FieldError::field("/amount/currency", "currency_mismatch", detail);
+            Problem::new("currency_mismatch").error(field)
+        }
+        E::AmountExceedsPaid { available } => {
+            let problem = Problem::new("refund_exceeds_captured").detail(detail);
+            problem.extra("available", json!(available))
+        }
+        E::UnknownLine { line_id } => {
+            Problem::new("line_not_found").extra("line_id", line_id.to_string())
+        }
+        E::QuantityExceedsBought { line_id, available } => {
+            let field = FieldError::field("/lines", "too_high", detail);
+            let problem = Problem::new("validation_failed").error(field);
+            problem.extra("line_id", line_id.to_string()).extra("available", available)
+        }
+        E::UnknownRefund => Problem::new("refund_not_found"),
+    }
+}
