@@ -198,14 +198,15 @@ impl Cluster {
     pub async fn stop(mut self) -> Result<(), EmbeddedError> {
         let Some(mut server) = self.server.take() else { return Ok(()) };
         server.ask_to_stop();
-        if timeout(STOP_DEADLINE, server.gone(&self.place)).await.is_ok() {
-            return Ok(());
+        if timeout(STOP_DEADLINE, server.gone(&self.place)).await.is_err() {
+            tracing::warn!("PostgreSQL is slow to stop; the next start will replay its log");
+            server.ask_to_quit();
+            timeout(QUIT_DEADLINE, server.gone(&self.place)).await.map_err(|_| {
+                EmbeddedError::DidNotStop { pid: server.pid().as_raw(), log: self.place.log() }
+            })?;
         }
-        tracing::warn!("PostgreSQL is slow to stop; the next start will replay its log");
-        server.ask_to_quit();
-        timeout(QUIT_DEADLINE, server.gone(&self.place)).await.map_err(|_| {
-            EmbeddedError::DidNotStop { pid: server.pid().as_raw(), log: self.place.log() }
-        })
+        self.place.leave_no_socket_folder();
+        Ok(())
     }
 }
 

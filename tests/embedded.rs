@@ -240,6 +240,7 @@ async fn a_path_too_long_for_a_socket_works_all_the_same() {
     let found = embedded::running(&settings.data_dir).await.unwrap().unwrap();
     assert_eq!(ask(&found, "SELECT current_database()::text").await, "conche");
     cluster.stop().await.unwrap();
+    assert!(!found.get_socket().unwrap().exists(), "nothing is left outside");
 }
 
 #[tokio::test]

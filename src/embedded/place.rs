@@ -175,6 +175,16 @@ impl Place {
         set_mode(path, 0o700)
     }
 
+    /// Only what was put outside of the data directory; empty once the server has gone.
+    pub(super) fn leave_no_socket_folder(&self) {
+        let folder = self.socket_dir();
+        if !folder.starts_with(&self.data_dir)
+            && let Err(error) = fs::remove_dir(&folder)
+        {
+            tracing::debug!(folder = %folder.display(), %error, "the socket's folder stays");
+        }
+    }
+
     pub(super) fn log_length(&self) -> u64 {
         fs::metadata(self.log()).map_or(0, |it| it.len())
     }
