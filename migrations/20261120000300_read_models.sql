@@ -45,6 +45,9 @@ BEGIN
                    AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid) LOOP
         EXECUTE regexp_replace(part.definition, ' ON read\.', format(' ON %I.', into_schema));
     END LOOP;
+    -- LIKE copies the comments of columns, not the table's own.
+    EXECUTE format('COMMENT ON TABLE %I.%I IS %L',
+                   into_schema, name, obj_description(original, 'pg_class'));
     PERFORM read.protect(into_schema, name);
 END $$;
 REVOKE ALL ON FUNCTION read.protect, read.copy_shape FROM PUBLIC;
@@ -400,6 +403,13 @@ COMMENT ON COLUMN read.analytics_daily_stock.units_added IS 'Units found.';
 COMMENT ON COLUMN read.analytics_daily_stock.units_removed IS 'Units missing: zero or positive.';
 
 -- 6. Rights -----------------------------------------------------------------------------------
-SELECT read.protect('read', c.relname)
-  FROM pg_class c
- WHERE c.relnamespace = 'read'::regnamespace AND c.relkind = 'r' AND c.relname <> 'projection_states';
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT c.relname FROM pg_class c
+                 WHERE c.relnamespace = 'read'::regnamespace AND c.relkind = 'r'
+                   AND c.relname <> 'projection_states' LOOP
+        PERFORM read.protect('read', name);
+    END LOOP;
+END $$;

@@ -111,7 +111,7 @@ pub struct PriceSet {
     pub variant_id: VariantId,
     /// What one unit costs from now on. Zero or more.
     pub price: Money,
-    /// Former price to show struck through; same currency, above `price`.
+    /// Former price to show struck through; same currency, not below `price`.
     pub compare_at: Option<Money>,
     /// When it was set.
     pub at: DateTime<Utc>,

@@ -1,9 +1,20 @@
 //! Reading old versions: every stored payload is lifted, step by step, to the current shape.
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{catalog, checkout, inventory, order, payment};
+
+/// Why a stored payload could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No event enum belongs to the category: the event comes from a newer program.
+    #[error("no events are known of category `{0}`")]
+    UnknownCategory(String),
+    /// The payload does not fit its type and version.
+    #[error("the payload does not read as its event")]
+    Payload(#[from] serde_json::Error),
+}
 
 /// One step of one event type: from a version to the next.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +45,33 @@ pub fn decode<E: DeserializeOwned>(
     payload: &[u8],
 ) -> Result<E, serde_json::Error> {
     decode_with(all(), event_type, version, payload)
+}
+
+/// Reads a stored payload of any category and version, and gives it in the current shape.
+pub fn current(
+    category: &str,
+    event_type: &str,
+    version: u16,
+    payload: &[u8],
+) -> Result<Value, ReadError> {
+    let value = match category {
+        "product" => lift::<catalog::ProductEvent>(event_type, version, payload)?,
+        "stock_item" => lift::<inventory::StockItemEvent>(event_type, version, payload)?,
+        "checkout" => lift::<checkout::CheckoutEvent>(event_type, version, payload)?,
+        "order" => lift::<order::OrderEvent>(event_type, version, payload)?,
+        "refund_adjustment" => lift::<order::AdjustmentEvent>(event_type, version, payload)?,
+        "payment" => lift::<payment::PaymentEvent>(event_type, version, payload)?,
+        other => return Err(ReadError::UnknownCategory(other.to_owned())),
+    };
+    Ok(value)
+}
+
+fn lift<E: DeserializeOwned + Serialize>(
+    event_type: &str,
+    version: u16,
+    payload: &[u8],
+) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(decode::<E>(event_type, version, payload)?)
 }
 
 fn decode_with<'a, E: DeserializeOwned>(

@@ -1,0 +1,169 @@
+//! The program under measurement: a child process in a data directory of its own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use conche::embedded;
+use sqlx::{Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
+use tempfile::TempDir;
+
+/// A running program.
+pub(crate) struct Program {
+    conche: PathBuf,
+    data: TempDir,
+    child: Child,
+    address: String,
+    token: String,
+    start_seconds: f64,
+}
+
+/// What the log holds.
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    pub(crate) commands: u64,
+    pub(crate) payload_bytes: u64,
+    pub(crate) metadata_bytes: u64,
+}
+
+impl Program {
+    /// Starts it on an empty data directory and waits until it answers.
+    pub(crate) async fn start(conche: &Path) -> anyhow::Result<Program> {
+        let data = tempfile::Builder::new().prefix("conche-bench").tempdir()?;
+        open_to_all(data.path())?;
+        // The first start makes the cluster; the second is the start people know.
+        stop(Program::launch(conche, data.path())?.0)?;
+        let started = Instant::now();
+        let (child, address) = Program::launch(conche, data.path())?;
+        let program = Program {
+            token: command(conche, data.path(), &["token"])?.trim().to_owned(),
+            conche: conche.to_owned(),
+            data,
+            child,
+            address,
+            start_seconds: 0.0,
+        };
+        let answer = reqwest::Client::new()
+            .get(format!("{}/api/v1/products", program.address))
+            .bearer_auth(&program.token)
+            .send();
+        ensure!(answer.await?.status().is_success(), "the first query failed");
+        let start_seconds = started.elapsed().as_secs_f64();
+        let mut conn = PgConnection::connect_with(&program.connect_options().await?).await?;
+        conn.execute("CREATE DATABASE baseline").await?;
+        Ok(Program { start_seconds, ..program })
+    }
+
+    fn launch(conche: &Path, data: &Path) -> anyhow::Result<(Child, String)> {
+        let mut child = Command::new(conche)
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
+            .env_remove("DATABASE_URL")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", conche.display()))?;
+        let greeting = child.stdout.take().context("standard output is piped")?;
+        for line in BufReader::new(greeting).lines() {
+            let line = line?;
+            if let Some((_, address)) = line.split_once("http://").filter(|_| line.contains("API")) {
+                let address = format!("http://{}", address.trim_end_matches("/api/v1"));
+                return Ok((child, address));
+            }
+        }
+        anyhow::bail!("the program ended without a greeting")
+    }
+
+    /// From the start of the process to its first answered query, on an existing data directory.
+    pub(crate) fn start_seconds(&self) -> f64 {
+        self.start_seconds
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// As superuser, in the program's own database.
+    pub(crate) async fn connect_options(&self) -> anyhow::Result<PgConnectOptions> {
+        let options = embedded::running(self.data.path()).await?;
+        options.context("the program's PostgreSQL runs")
+    }
+
+    /// A second database on the same server, for the baseline.
+    pub(crate) async fn baseline_url(&self) -> anyhow::Result<String> {
+        let options = self.connect_options().await?;
+        let socket = options.get_socket().context("a private server listens on a socket")?;
+        let host = socket.display().to_string().replace('/', "%2F");
+        Ok(format!("postgres://postgres@{host}/baseline"))
+    }
+
+    pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
+        let mut conn = PgConnection::connect_with(&self.connect_options().await?).await?;
+        let query = "SELECT count(*), (SELECT count(*) FROM log.commands),
+                            coalesce(sum(octet_length(payload)), 0)::bigint,
+                            coalesce(sum(octet_length(metadata)), 0)::bigint
+                       FROM log.events";
+        let row: (i64, i64, i64, i64) = sqlx::query_as(query).fetch_one(&mut conn).await?;
+        Ok(Counts {
+            events: u64::try_from(row.0)?,
+            commands: u64::try_from(row.1)?,
+            payload_bytes: u64::try_from(row.2)?,
+            metadata_bytes: u64::try_from(row.3)?,
+        })
+    }
+
+    /// Resident memory of the program itself, without PostgreSQL, in MiB.
+    #[expect(clippy::cast_precision_loss, reason = "memory in KiB is far below 2^52")]
+    pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)).context("no VmRSS")?;
+        Ok(kib.parse::<u64>()? as f64 / 1024.0)
+    }
+
+    /// Seconds to import the file into a store of its own; `None` if there is no file.
+    pub(crate) fn time_import(&self, file: &Path) -> anyhow::Result<Option<f64>> {
+        let Some(file) = file.to_str().filter(|_| file.exists()) else { return Ok(None) };
+        let started = Instant::now();
+        let arguments = ["import", "orders", file, "--store", "import", "--progress", "never"];
+        command(&self.conche, self.data.path(), &arguments)?;
+        Ok(Some(started.elapsed().as_secs_f64()))
+    }
+
+    /// Asks the program to stop and waits for it.
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        stop(self.child)
+    }
+}
+
+fn stop(mut child: Child) -> anyhow::Result<()> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+    let status = child.wait()?;
+    ensure!(status.success(), "the program ended with {status}");
+    Ok(())
+}
+
+/// Runs the program once and gives what it printed.
+fn command(conche: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new(conche);
+    command.args(arguments).arg("--data-dir").arg(data).env_remove("DATABASE_URL");
+    let output = command.stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{arguments:?} failed: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// PostgreSQL may run as another user than we do, who must be able to reach the directory.
+fn open_to_all(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Ok(fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?)
+}

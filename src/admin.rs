@@ -1,0 +1,4 @@
+//! Commands for the people who run it and the people who audit it.
+
+pub mod log;
+pub mod projections;

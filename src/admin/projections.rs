@@ -1,0 +1,78 @@
+//! Rebuilding and verifying read models.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use projections::{ALL, Difference, Projection};
+use sqlx::PgPool;
+
+use crate::terminal::say;
+
+/// Finds a read model by name, or says which there are.
+pub fn find(name: &str) -> anyhow::Result<&'static Projection> {
+    projections::find(name).with_context(|| {
+        let names: Vec<_> = ALL.iter().map(|projection| projection.name).collect();
+        format!("no read model `{name}`; there are: {}", names.join(", "))
+    })
+}
+
+/// Prints every read model's position and how far it is behind the log.
+pub async fn status(owner: &PgPool) -> anyhow::Result<()> {
+    for lag in projections::lag(owner).await? {
+        say(&format!(
+            "{:<12} position {:>9}  behind {:>9} events, {:>8.1} s",
+            lag.name, lag.position, lag.events, lag.seconds
+        ))?;
+        if let Some(failing) = lag.failing {
+            say(&format!("  STANDS STILL at {}: {}", failing.position, failing.reason))?;
+        }
+    }
+    Ok(())
+}
+
+/// Builds one read model anew beside the live one, then swaps.
+pub async fn rebuild(owner: &PgPool, name: &str) -> anyhow::Result<()> {
+    let projection = find(name)?;
+    let bar = bar();
+    let progress = |done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+    };
+    projections::rebuild(owner, projection, &progress).await?;
+    bar.finish_and_clear();
+    let position = projections::position(owner, name).await?;
+    say(&format!("{name}: rebuilt from {position} events and swapped"))?;
+    Ok(())
+}
+
+/// Replays the log into a scratch schema and compares with the live tables. Failure if any row
+/// differs.
+pub async fn verify(owner: &PgPool, name: Option<&str>) -> anyhow::Result<ExitCode> {
+    let chosen = match name {
+        Some(name) => vec![find(name)?],
+        None => ALL.to_vec(),
+    };
+    let mut clean = true;
+    for projection in chosen {
+        let differences = projections::verify(owner, projection).await?;
+        for Difference { table, side, row } in &differences {
+            say(&format!("{table}, only in what is {side}: {row}"))?;
+        }
+        let name = projection.name;
+        if differences.is_empty() {
+            let position = projections::position(owner, name).await?;
+            say(&format!("{name}: equals a replay of {position} events"))?;
+        } else {
+            clean = false;
+            say(&format!("{name}: DIFFERS from a replay"))?;
+        }
+    }
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn bar() -> ProgressBar {
+    let style = "{bar:40} {pos}/{len} events, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is constant");
+    ProgressBar::new(0).with_style(style)
+}

@@ -1,0 +1,229 @@
+//! Every setting, on the command line or in the environment: `--help` is the manual.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The store of the demo shop and of everything that names no other.
+pub const DEFAULT_STORE: &str = "demo";
+
+/// An event-sourced commerce backend: many shops on one installation.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub struct Config {
+    /// Where things are and how much they say.
+    #[command(flatten)]
+    pub place: Place,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where things are and how much they say.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// Directory of the private PostgreSQL and of the token key. Made if missing.
+    #[arg(long, env = "CONCHE_DATA_DIR", global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// A PostgreSQL to use instead of a private one: `postgres://user:password@host/name`.
+    #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+
+    /// Folder of the `initdb` and `postgres` programs; found by itself in the usual places.
+    #[arg(long, env = "PG_BINDIR", global = true, value_name = "DIR")]
+    pub pg_bindir: Option<PathBuf>,
+
+    /// What to log: `error`, `warn`, `info`, `debug`, or `crate=level` pairs.
+    #[arg(long, env = "CONCHE_LOG", global = true, default_value = "warn", value_name = "FILTER")]
+    pub log: String,
+
+    /// Log as one JSON object a line.
+    #[arg(long, env = "CONCHE_LOG_JSON", global = true)]
+    pub log_json: bool,
+
+    /// Home folder of the user, where the data directory is by default.
+    #[arg(long, env = "HOME", global = true, hide = true)]
+    pub home: Option<PathBuf>,
+
+    /// Base folder for data of users, by the XDG specification.
+    #[arg(long, env = "XDG_DATA_HOME", global = true, hide = true)]
+    pub xdg_data_home: Option<PathBuf>,
+
+    /// Folders that are searched for the PostgreSQL programs last.
+    #[arg(long, env = "PATH", global = true, hide = true)]
+    pub path: Option<std::ffi::OsString>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process, on a private PostgreSQL unless a server is given.
+    Up(Up),
+    /// Run the command API.
+    WriteApi(Listen),
+    /// Run the query API.
+    ReadApi(Listen),
+    /// Run one projector: it fills its read model from the log. A second one stands by.
+    Projector {
+        /// Which read model; `conche projections status` lists them.
+        name: String,
+    },
+    /// Run the process manager: checkouts, cancellations, refunds, timers.
+    Saga,
+    /// Bring the database to this version and make partitions ahead of need.
+    Migrate,
+    /// Print a development token for a store.
+    Token(Token),
+    /// Build a read model anew beside the live one, then swap.
+    Rebuild {
+        /// Which read model.
+        name: String,
+    },
+    /// Ask about the read models.
+    #[command(subcommand)]
+    Projections(Projections),
+    /// Read and check the log.
+    #[command(subcommand)]
+    Log(Log),
+    /// Take over data of another system, through ordinary commands. Repeating changes nothing.
+    #[command(subcommand)]
+    Import(Import),
+}
+
+/// Everything in one process.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// Address of the API.
+    #[command(flatten)]
+    pub listen: Listen,
+
+    /// Fill an empty store `demo` with a chocolate shop.
+    #[arg(long, env = "CONCHE_DEMO")]
+    pub demo: bool,
+}
+
+/// An address.
+#[derive(Debug, Args)]
+pub struct Listen {
+    /// Where the API listens.
+    #[arg(long, env = "CONCHE_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+/// A development token.
+#[derive(Debug, Args)]
+pub struct Token {
+    /// Slug of the store.
+    #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
+    pub store: String,
+
+    /// Permissions, with commas; all of them if none is given.
+    #[arg(long, value_delimiter = ',', value_name = "PERMISSION")]
+    pub permissions: Vec<String>,
+
+    /// Days until it expires.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
+    pub days: u16,
+}
+
+/// Ask about the read models.
+#[derive(Debug, Subcommand)]
+pub enum Projections {
+    /// Names, positions and lag.
+    Status,
+    /// Replay the log from zero and compare. Exits with 1 if any row differs.
+    Verify {
+        /// One read model; all of them if none is given.
+        name: Option<String>,
+    },
+}
+
+/// Read and check the log.
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// The newest events, one a line.
+    Tail {
+        /// How many.
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        lines: i64,
+        /// Go on as events are stored.
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Every event of one stream, such as `ord_01J…`.
+    Show {
+        /// Id of the product, variant (its stock), checkout, order or payment.
+        stream: String,
+    },
+    /// Every event, one JSON object a line, with the stored hash.
+    Export {
+        /// The only format there is; says so in scripts.
+        #[arg(long, required = true)]
+        ndjson: bool,
+        /// Begin after this position.
+        #[arg(long, default_value_t = 0)]
+        after: i64,
+    },
+    /// Counts: events, streams, types, stores.
+    Stats {
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Dense positions, contiguous versions, matching hashes, readable payloads. Exits with 1 if
+    /// anything is wrong.
+    Check,
+}
+
+/// Take over data of another system.
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// A product catalogue in Shopify's CSV format.
+    Products(ImportFile),
+    /// An order history with the columns of the Online Retail data set.
+    Orders(ImportFile),
+}
+
+/// A file to take over.
+#[derive(Debug, Args)]
+pub struct ImportFile {
+    /// The CSV file, in UTF-8.
+    pub file: PathBuf,
+
+    /// Slug of the store.
+    #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
+    pub store: String,
+
+    /// ISO 4217 code of the prices.
+    #[arg(long, default_value = "GBP")]
+    pub currency: String,
+
+    /// Read and check everything, store nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// When to draw a progress bar.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub progress: Progress,
+}
+
+/// When to draw a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// On a terminal.
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// Slugs are part of addresses: lower-case letters, digits and hyphens, at most 63.
+fn slug(text: &str) -> Result<String, String> {
+    let fits = (1..=63).contains(&text.len());
+    let clean = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fits && clean && !text.starts_with('-') && !text.ends_with('-') {
+        return Ok(text.to_owned());
+    }
+    Err("use 1 to 63 lower-case letters, digits and hyphens".to_owned())
+}

@@ -1,0 +1,114 @@
+//! The PostgreSQL behind the program: a private one, or the server it was told of.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use event_store::pool::{self, Role};
+use sqlx::{PgPool, postgres::PgConnectOptions};
+
+use crate::{
+    config::Place,
+    embedded::{self, Cluster},
+};
+
+/// Connections of each pool. Four pools of one process stay well below the 100 of a default
+/// server, so that a handful of processes fit side by side.
+const POOL_MAX: u32 = 12;
+
+/// Migrations of the whole program, forward only.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A reachable server with the program's database.
+#[derive(Debug)]
+pub struct Database {
+    options: PgConnectOptions,
+    /// The private cluster, if that is what we use.
+    cluster: Option<Cluster>,
+}
+
+impl Database {
+    /// Connects to the server of the settings; without one, starts or adopts the private cluster
+    /// of the data directory.
+    pub async fn open(place: &Place) -> anyhow::Result<Database> {
+        if let Some(url) = &place.database_url {
+            let options = url.parse().context("DATABASE_URL is no PostgreSQL address")?;
+            return Ok(Database { options, cluster: None });
+        }
+        let settings = embedded::Settings {
+            data_dir: data_dir(place),
+            pg_bindir: place.pg_bindir.clone(),
+            path: place.path.clone(),
+        };
+        let cluster = embedded::start(&settings).await?;
+        Ok(Database { options: cluster.connect_options(embedded::DATABASE), cluster: Some(cluster) })
+    }
+
+    /// Brings the schema to this version and makes partitions ahead of need. Refuses a server
+    /// that would lose acknowledged writes.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        let owner = self.owner().await?;
+        MIGRATIONS.run(&owner).await.context("migrating the database")?;
+        maintain(&owner).await?;
+        owner.close().await;
+        Ok(())
+    }
+
+    /// Connections as the owner of the schema: for migrations, rebuilds and audits only.
+    pub async fn owner(&self) -> anyhow::Result<PgPool> {
+        self.pool(Role::Owner).await
+    }
+
+    /// Connections that act as one of the serving roles.
+    pub async fn pool(&self, role: Role) -> anyhow::Result<PgPool> {
+        let pool = pool::connect(self.options.clone(), role, POOL_MAX).await;
+        pool.context("connecting to PostgreSQL")
+    }
+
+    /// Where the data is, for people.
+    pub fn place(&self) -> String {
+        match &self.cluster {
+            Some(cluster) => cluster.data_dir().display().to_string(),
+            None => format!(
+                "{}:{}/{}",
+                self.options.get_host(),
+                self.options.get_port(),
+                self.options.get_database().unwrap_or("postgres")
+            ),
+        }
+    }
+
+    /// Completes when a private server has ended by itself.
+    pub async fn exited(&mut self) {
+        match &mut self.cluster {
+            Some(cluster) => cluster.exited().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops a private server that this program started.
+    pub async fn close(self) -> anyhow::Result<()> {
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// The data directory of the settings.
+pub fn data_dir(place: &Place) -> PathBuf {
+    place.data_dir.clone().unwrap_or_else(|| {
+        embedded::default_data_dir(place.xdg_data_home.clone(), place.home.clone())
+    })
+}
+
+/// Makes partitions ahead of need and drops command records past their keeping. Repeat at will.
+pub async fn maintain(owner: &PgPool) -> anyhow::Result<()> {
+    let mut conn = owner.acquire().await?;
+    event_store::partitions::ensure(&mut conn).await.context("making partitions")?;
+    let dropped = event_store::partitions::drop_expired_commands(&mut conn).await;
+    if let Err(error) = dropped {
+        // Only space is at stake, and the next round tries again.
+        tracing::warn!("old command records stay for now: {error}");
+    }
+    Ok(())
+}

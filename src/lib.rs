@@ -1,0 +1,107 @@
+//! The program: wiring only. What it does is in the crates; this puts them together.
+
+use std::process::ExitCode;
+
+use event_store::pool::Role;
+use sqlx::PgPool;
+
+pub mod admin;
+pub mod config;
+pub mod database;
+pub mod demo;
+pub mod embedded;
+pub mod health;
+pub mod http;
+pub mod import;
+pub mod keys;
+pub mod roles;
+pub mod telemetry;
+pub mod terminal;
+
+use config::{Command, Config, Import, Log, Place, Projections};
+use database::{Database, data_dir};
+
+/// Runs the program as its arguments ask.
+pub fn run(config: Config) -> anyhow::Result<ExitCode> {
+    telemetry::start(&config.place)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(dispatch(config));
+    match result {
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        result => result,
+    }
+}
+
+/// Whether the reader of our output has gone, as in `conche log export | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
+    let place = &config.place;
+    match &config.command {
+        Command::Up(up) => roles::up(place, up).await?,
+        Command::WriteApi(listen) => roles::write_api(place, listen).await?,
+        Command::ReadApi(listen) => roles::read_api(place, listen).await?,
+        Command::Projector { name } => roles::projector(place, name).await?,
+        Command::Saga => roles::saga(place).await?,
+        Command::Migrate => roles::migrate(place).await?,
+        Command::Token(token) => {
+            let keys = keys::load(&data_dir(place))?;
+            #[expect(clippy::disallowed_methods, reason = "tokens are for people, now")]
+            let now = chrono::Utc::now();
+            terminal::say(&keys::issue(&keys, token, now)?)?;
+        }
+        Command::Rebuild { name } => {
+            admin::projections::find(name)?;
+            return as_owner(place, async |owner| {
+                admin::projections::rebuild(owner, name).await?;
+                Ok(ExitCode::SUCCESS)
+            })
+            .await;
+        }
+        Command::Projections(ask) => {
+            return as_owner(place, async |owner| projections_command(owner, ask).await).await;
+        }
+        Command::Log(ask) => return as_owner(place, async |owner| log(owner, ask).await).await,
+        Command::Import(Import::Products(file)) => return import::products(place, file).await,
+        Command::Import(Import::Orders(file)) => return import::orders(place, file).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the database, brings it to this version, does something as its owner, closes it.
+async fn as_owner(
+    place: &Place,
+    act: impl AsyncFnOnce(&PgPool) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let database = Database::open(place).await?;
+    database.migrate().await?;
+    let owner = database.pool(Role::Owner).await?;
+    let result = act(&owner).await;
+    owner.close().await;
+    database.close().await?;
+    result
+}
+
+async fn projections_command(owner: &PgPool, ask: &Projections) -> anyhow::Result<ExitCode> {
+    match ask {
+        Projections::Status => admin::projections::status(owner).await?,
+        Projections::Verify { name } => {
+            return admin::projections::verify(owner, name.as_deref()).await;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn log(owner: &PgPool, ask: &Log) -> anyhow::Result<ExitCode> {
+    match ask {
+        Log::Tail { lines, follow } => admin::log::tail(owner, *lines, *follow).await?,
+        Log::Show { stream } => admin::log::show(owner, stream).await?,
+        Log::Export { ndjson: _, after } => admin::log::export(owner, *after).await?,
+        Log::Stats { json } => admin::log::stats(owner, *json).await?,
+        Log::Check => return admin::log::check(owner).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,256 @@
+//! What a process can be. A role runs until it is told to stop.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use chrono::Utc;
+use commands::Ctx;
+use event_store::{Engine, pool::Role};
+use providers::payment::PaymentProvider;
+use sagas::SagaCtx;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use uuid::Uuid;
+
+use crate::{
+    config::{Listen, Place, Token, Up},
+    database::{Database, data_dir},
+    http, keys,
+    terminal::say,
+};
+
+/// How long tasks may take to finish what they are doing after they were told to stop. Longer
+/// than any request.
+const STOP_DEADLINE: Duration = Duration::from_secs(35);
+
+/// How often partitions are made ahead and old command records dropped. A partition is days or
+/// months long, so an hour is early enough.
+const MAINTENANCE_EVERY: Duration = Duration::from_hours(1);
+
+/// The tasks of a process and the switch that stops them.
+struct Tasks {
+    set: JoinSet<anyhow::Result<()>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Tasks {
+    fn new() -> Tasks {
+        Tasks { set: JoinSet::new(), stop: watch::Sender::new(false) }
+    }
+
+    fn add(&mut self, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.set.spawn(task);
+    }
+
+    /// Runs until a signal comes, a task ends or the server behind `database` goes; then stops
+    /// everything and waits for it, the database last.
+    async fn run(mut self, mut database: Database, engine: &Engine) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let cause = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            () = database.exited() => Err(anyhow::anyhow!("PostgreSQL has stopped by itself")),
+            Some(ended) = self.set.join_next() => ended.context("a task panicked").flatten(),
+        };
+        self.stop.send_replace(true);
+        let finish = async { while self.set.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_DEADLINE, finish).await.is_err() {
+            tracing::warn!("some tasks did not stop in time");
+        }
+        self.set.shutdown().await;
+        engine.drain().await;
+        database.close().await?;
+        cause
+    }
+}
+
+/// Where the real clock and real ids enter.
+pub async fn ctx(database: &Database) -> anyhow::Result<Ctx> {
+    let pool = database.pool(Role::Writer).await?;
+    #[expect(clippy::disallowed_methods, reason = "the one place where real ids enter")]
+    let new_id: fn() -> Uuid = || Uuid::now_v7();
+    #[expect(clippy::disallowed_methods, reason = "the one place where the real clock enters")]
+    let now = Arc::new(|| Utc::now());
+    Ok(Ctx { engine: Engine::new(pool, new_id), now, new_id })
+}
+
+/// Everything in one process.
+pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
+    let database = Database::open(place).await?;
+    database.migrate().await?;
+    let ctx = ctx(&database).await?;
+    let mut tasks = Tasks::new();
+    let keys = keys::load(&data_dir(place))?;
+    let reader = database.pool(Role::Reader).await?;
+    let app = http::both(keys.clone(), &ctx, reader)?;
+    let address = serve(&mut tasks, up.listen.listen, app).await?;
+    for projection in projections::ALL {
+        add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
+    }
+    add_saga(&mut tasks, &ctx);
+    add_maintenance(&mut tasks, &database).await?;
+    greet(place, &database, address, &keys, &ctx)?;
+    if up.demo {
+        tasks.add(demo(saga_ctx(&ctx), tasks.stop.subscribe()));
+    }
+    tasks.run(database, &ctx.engine).await
+}
+
+/// The command API alone.
+pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
+    let database = Database::open(place).await?;
+    let ctx = ctx(&database).await?;
+    let reader = database.pool(Role::Reader).await?;
+    let app = http::write(keys::load(&data_dir(place))?, &ctx, reader)?;
+    let mut tasks = Tasks::new();
+    let address = serve(&mut tasks, listen.listen, app).await?;
+    say(&format!("command API on http://{address}"))?;
+    tasks.run(database, &ctx.engine).await
+}
+
+/// The query API alone.
+pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
+    let database = Database::open(place).await?;
+    let ctx = ctx(&database).await?;
+    let app = http::read(keys::load(&data_dir(place))?, &ctx, database.pool(Role::Reader).await?)?;
+    let mut tasks = Tasks::new();
+    let address = serve(&mut tasks, listen.listen, app).await?;
+    say(&format!("query API on http://{address}"))?;
+    tasks.run(database, &ctx.engine).await
+}
+
+/// One projector.
+pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
+    let projection = crate::admin::projections::find(name)?;
+    let database = Database::open(place).await?;
+    let ctx = ctx(&database).await?;
+    let mut tasks = Tasks::new();
+    add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
+    say(&format!("projector {name}"))?;
+    tasks.run(database, &ctx.engine).await
+}
+
+/// The process manager.
+pub async fn saga(place: &Place) -> anyhow::Result<()> {
+    let database = Database::open(place).await?;
+    let ctx = ctx(&database).await?;
+    let mut tasks = Tasks::new();
+    add_saga(&mut tasks, &ctx);
+    say("process manager")?;
+    tasks.run(database, &ctx.engine).await
+}
+
+/// Migrations and partitions, then the end.
+pub async fn migrate(place: &Place) -> anyhow::Result<()> {
+    let database = Database::open(place).await?;
+    database.migrate().await?;
+    say(&format!("{} is at this version", database.place()))?;
+    database.close().await
+}
+
+async fn serve(
+    tasks: &mut Tasks,
+    address: SocketAddr,
+    app: axum::Router,
+) -> anyhow::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(address).await;
+    let listener = listener.with_context(|| {
+        format!("cannot listen on {address}; `--listen` or CONCHE_LISTEN names another address")
+    })?;
+    let address = listener.local_addr()?;
+    let mut stop = tasks.stop.subscribe();
+    tasks.add(async move {
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
+    });
+    Ok(address)
+}
+
+async fn add_projector(
+    tasks: &mut Tasks,
+    database: &Database,
+    projection: &'static projections::Projection,
+    engine: &Engine,
+) -> anyhow::Result<()> {
+    let pool = database.pool(Role::Projector).await?;
+    let (wakeups, stop) = (engine.appended(), tasks.stop.subscribe());
+    tasks.add(async move {
+        projections::run(pool, projection, wakeups, stop).await;
+        Ok(())
+    });
+    Ok(())
+}
+
+fn add_saga(tasks: &mut Tasks, ctx: &Ctx) {
+    let (saga, stop) = (saga_ctx(ctx), tasks.stop.subscribe());
+    tasks.add(async move {
+        sagas::run(&saga, stop).await;
+        Ok(())
+    });
+}
+
+async fn add_maintenance(tasks: &mut Tasks, database: &Database) -> anyhow::Result<()> {
+    let owner = database.owner().await?;
+    let mut stop = tasks.stop.subscribe();
+    tasks.add(async move {
+        loop {
+            let stopped = stop.wait_for(|stop| *stop);
+            if tokio::time::timeout(MAINTENANCE_EVERY, stopped).await.is_ok() {
+                return Ok(());
+            }
+            if let Err(error) = crate::database::maintain(&owner).await {
+                tracing::error!("keeping the log's partitions failed: {error:#}");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// What the process manager needs besides the log.
+pub fn saga_ctx(ctx: &Ctx) -> SagaCtx {
+    SagaCtx::new(ctx.clone(), PaymentProvider::sandbox())
+}
+
+async fn demo(saga: SagaCtx, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    tokio::select! {
+        loaded = crate::demo::load(&saga) => match loaded {
+            Ok(summary) => say(&summary)?,
+            // The shop runs without its demo; the next start tries again.
+            Err(error) => tracing::error!("loading the demo shop failed: {error:#}"),
+        },
+        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+    }
+    let _ = stop.wait_for(|stop| *stop).await;
+    Ok(())
+}
+
+fn greet(
+    place: &Place,
+    database: &Database,
+    address: SocketAddr,
+    keys: &api_kit::TokenKeys,
+    ctx: &Ctx,
+) -> anyhow::Result<()> {
+    let store = crate::config::DEFAULT_STORE.to_owned();
+    let token = Token { store, permissions: Vec::new(), days: 30 };
+    let token = keys::issue(keys, &token, ctx.now())?;
+    say(&format!(
+        "Conche is up.\n\
+         \n  API            http://{address}/api/v1\
+         \n  documentation  http://{address}/docs\
+         \n  health         http://{address}/health/ready\
+         \n  data           {} (PostgreSQL), {} (token key)\n\
+         \nA development token for the store `demo`, good for 30 days:\n\n{token}\n\
+         \nTry:  curl -H \"Authorization: Bearer $(conche token)\" http://{address}/api/v1/products\n\
+         Stop: Ctrl-C\n",
+        database.place(),
+        data_dir(place).display(),
+    ))?;
+    Ok(())
+}

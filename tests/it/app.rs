@@ -1,0 +1,224 @@
+//! The program in memory: both APIs, the process manager and the projectors, a still clock.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use api_kit::{Permission, TokenKeys, TokenRequest};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use commands::Ctx;
+use event_schemas::ids::{ActorId, StoreId};
+use event_store::{Engine, pool};
+use providers::payment::PaymentProvider;
+use sagas::SagaCtx;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::{sync::watch, task::JoinHandle};
+use tower::ServiceExt as _;
+use uuid::Uuid;
+
+use crate::database::Database;
+
+/// The store most stories play in.
+pub(crate) const STORE: &str = "demo";
+/// Noon of a day in the middle of a month.
+pub(crate) const NOON: &str = "2026-03-14T12:00:00Z";
+/// Connections of each pool of one test; a run has several tests at once.
+const POOL_MAX: u32 = 6;
+
+/// One answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn text(&self, pointer: &str) -> String {
+        let value = self.body.pointer(pointer);
+        let text = value.and_then(Value::as_str);
+        text.unwrap_or_else(|| panic!("no text at {pointer} in {:#}", self.body)).to_owned()
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) ctx: Ctx,
+    pub(crate) saga: SagaCtx,
+    pub(crate) owner: PgPool,
+    pub(crate) projector: PgPool,
+    pub(crate) reader: PgPool,
+    clock: Arc<AtomicI64>,
+    keys: TokenKeys,
+    router: Router,
+}
+
+/// Runs one story on a fresh program, and fails with it.
+pub(crate) fn story<F: Future<Output = ()> + Send + 'static>(
+    act: impl FnOnce(App) -> F + Send + 'static,
+) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
+    runtime.build().unwrap().block_on(async {
+        let database = Database::new().await;
+        let app = App::new(&database).await;
+        let (stop, stopped) = watch::channel(false);
+        let runner = run_sagas(app.saga.clone(), stopped);
+        let result = run_story(act(app)).await;
+        stop.send_replace(true);
+        runner.await.unwrap();
+        database.drop().await;
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic.into_panic());
+        }
+    });
+}
+
+#[expect(clippy::disallowed_methods, reason = "the story owns it and waits for it")]
+fn run_sagas(saga: SagaCtx, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    tokio::spawn(async move { sagas::run(&saga, stopped).await })
+}
+
+#[expect(clippy::disallowed_methods, reason = "a panic of the story must not skip the clean-up")]
+fn run_story(story: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(story)
+}
+
+impl App {
+    async fn new(database: &Database) -> App {
+        let pool = |role| pool::connect(database.options.clone(), role, POOL_MAX);
+        let writer = pool(pool::Role::Writer).await.unwrap();
+        let reader = pool(pool::Role::Reader).await.unwrap();
+        let noon: DateTime<Utc> = NOON.parse().unwrap();
+        let clock = Arc::new(AtomicI64::new(noon.timestamp_micros()));
+        let still = Arc::clone(&clock);
+        let now =
+            move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "ids need to differ, not to be known")]
+        let new_id: fn() -> Uuid = || Uuid::now_v7();
+        let engine = Engine::new(writer, new_id);
+        let ctx = Ctx { engine, now: Arc::new(now), new_id };
+        let (keys, _) = TokenKeys::generate().unwrap();
+        App {
+            saga: SagaCtx::new(ctx.clone(), PaymentProvider::sandbox()),
+            owner: pool(pool::Role::Owner).await.unwrap(),
+            projector: pool(pool::Role::Projector).await.unwrap(),
+            router: conche::http::both(keys.clone(), &ctx, reader.clone()).unwrap(),
+            reader,
+            ctx,
+            clock,
+            keys,
+        }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn wait(&self, by: TimeDelta) {
+        self.clock.fetch_add(by.num_microseconds().unwrap(), Ordering::SeqCst);
+    }
+
+    /// A token for a store with the given permissions.
+    pub(crate) fn token(&self, store: &str, permissions: &[Permission]) -> String {
+        let request = TokenRequest {
+            actor_id: ActorId::derive(&[b"tester", store.as_bytes()]),
+            store_id: StoreId::of_slug(store),
+            store_slug: store.to_owned(),
+            permissions: permissions.to_vec(),
+            lifetime: TimeDelta::days(30),
+        };
+        self.keys.issue(&request, self.ctx.now())
+    }
+
+    /// Sends one request as it is.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// A request of the store `demo` with every permission.
+    pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        let token = self.token(STORE, Permission::ALL);
+        let request = Request::builder().method(method).uri(path);
+        request.header(header::AUTHORIZATION, format!("Bearer {token}"))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+
+    /// A command with a key of its own.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_keyed(path, &Uuid::new_v4().to_string(), body).await
+    }
+
+    pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {
+        let request = self.request(Method::POST, path).header("idempotency-key", key);
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// Runs every projector until it has applied every event.
+    pub(crate) async fn project(&self) {
+        for projection in projections::ALL {
+            while projections::catch_up(&self.projector, projection).await.unwrap() > 0 {}
+        }
+    }
+
+    /// A published product with one variant at a price in pence and so many units in stock.
+    pub(crate) async fn product(&self, title: &str, pence: i64, units: u32) -> Product {
+        let body = json!({
+            "title": title,
+            "variants": [{
+                "sku": title.to_uppercase().replace(' ', "-"),
+                
+                "price": { "amount_minor": pence, "currency": "GBP" },
+            }],
+        });
+        let created = self.post("/api/v1/products", &body).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{:#}", created.body);
+        let id = created.text("/id");
+        let variant_id = created.text("/variant_ids/0");
+        let published = self.post(&format!("/api/v1/products/{id}/publish"), &json!({})).await;
+        assert_eq!(published.status, StatusCode::OK, "{:#}", published.body);
+        if units > 0 {
+            let path = format!("/api/v1/stock/{variant_id}/receive");
+            let stock = json!({ "location": "main", "quantity": units });
+            let received = self.post(&path, &stock).await;
+            assert_eq!(received.status, StatusCode::OK, "{:#}", received.body);
+        }
+        Product { id, variant_id }
+    }
+
+    /// Begins a checkout of so many units of one variant.
+    pub(crate) async fn begin(&self, variant_id: &str, quantity: u32) -> Answer {
+        let body = json!({ "lines": [{ "variant_id": variant_id, "quantity": quantity }] });
+        self.post("/api/v1/checkouts", &body).await
+    }
+
+    /// Pays a checkout with a test card.
+    pub(crate) async fn pay(&self, checkout: &str, card: &str) -> Answer {
+        let path = format!("/api/v1/checkouts/{checkout}/complete");
+        self.post(&path, &json!({ "payment": { "card_number": card } })).await
+    }
+}
+
+/// A product made for a story.
+pub(crate) struct Product {
+    pub(crate) id: String,
+    pub(crate) variant_id: String,
+}

@@ -1,0 +1,12 @@
+//! Stories against the whole program on a real PostgreSQL, each in a database of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod app;
+mod architecture;
+mod catalog;
+mod checkout;
+mod database;
+mod edge;
+mod openapi;
+mod read_models;
+mod tenancy;
