@@ -135,7 +135,6 @@ pub(crate) fn rejected(error: StockItemError) -> Problem {
             invalid("out_of_range")
         }
         E::OnHandTooHigh { .. } => invalid("too_high"),
-        E::LocationInvalid => invalid("bad_characters"),
         E::TooManyLocations => invalid("too_many"),
         E::TextMissing { at: at @ "/reason" } => {
             let field = FieldError::field(at, "empty", &detail);
@@ -143,7 +142,7 @@ pub(crate) fn rejected(error: StockItemError) -> Problem {
         }
         E::TextMissing { .. } => invalid("empty"),
         E::TextTooLong { .. } => invalid("too_long"),
-        E::TextInvalid { .. } => invalid("bad_characters"),
+        E::LocationInvalid | E::TextInvalid { .. } => invalid("bad_characters"),
         E::CompareFailed { expected, actual } => {
             let problem = conflict("quantity_changed");
             problem.extra("expected", expected).extra("actual", actual)

@@ -23,9 +23,10 @@ pub(super) fn rejected(error: CheckoutError) -> Problem {
         E::NotFound => Problem::new("checkout_not_found"),
         E::AlreadyBegun => Problem::new("already_exists"),
         E::Empty => Problem::invalid("/lines", "empty", detail),
-        E::QuantityZero => Problem::invalid("/lines", "out_of_range", detail),
         E::NoTotal => Problem::invalid("/lines", "too_high", detail),
-        E::NegativeTotal { .. } => Problem::invalid("/lines", "out_of_range", detail),
+        E::QuantityZero | E::NegativeTotal { .. } => {
+            Problem::invalid("/lines", "out_of_range", detail)
+        }
         E::BadPaymentMethod => Problem::invalid("/payment_method", "bad_length", detail),
         E::StillReserving => Problem::new("stock_being_reserved"),
         E::PaymentInProgress => Problem::new("payment_in_progress"),
