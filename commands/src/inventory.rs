@@ -1,7 +1,8 @@
 //! Stock: receive, correct, hold, give to orders.
 
 use chrono::{DateTime, Utc};
-use domain::inventory::{Correction, Receipt, StockItem, StockItemCommand, StockItemError};
+pub use domain::inventory::StockItemError;
+use domain::inventory::{Correction, Receipt, StockItem, StockItemCommand};
 use event_schemas::{
     ids::{CheckoutId, OrderId, StoreId, VariantId},
     inventory::ReleaseCause,

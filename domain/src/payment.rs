@@ -312,6 +312,11 @@ impl Payment {
         }
     }
 
+    /// Whether a refund was asked for and the provider has not said yes or no.
+    pub fn has_open_refund(&self) -> bool {
+        self.refunds.values().any(|refund| refund.state == PaymentRefundState::Requested)
+    }
+
     /// Whether money is reserved, or may be, and nobody has taken it or given it up.
     pub fn is_open(&self) -> bool {
         !matches!(

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
     ids::{CheckoutId, PaymentId, RefundId, VariantId},
     money::Money,
-    order::{OrderEvent, OrderLine, OrderPlaced, RefundLine},
+    order::{Channel, OrderCancellationRequested, OrderEvent, OrderLine, OrderPlaced, RefundLine},
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,8 @@ pub struct Placed {
     pub checkout_id: CheckoutId,
     /// The payment behind it.
     pub payment_id: PaymentId,
+    /// Where it was made.
+    pub channel: Channel,
     /// What was bought.
     pub lines: Vec<OrderLine>,
     /// What is owed.
@@ -77,6 +80,8 @@ pub struct Cancellation {
     pub refund_id: RefundId,
     /// Why.
     pub reason: String,
+    /// When it was asked for.
+    pub at: DateTime<Utc>,
 }
 
 /// One refund of an order.
@@ -90,6 +95,8 @@ pub struct Refund {
     pub lines: Vec<RefundLine>,
     /// Why.
     pub reason: String,
+    /// When it was asked for.
+    pub at: DateTime<Utc>,
     /// What became of it.
     pub state: RefundState,
 }
@@ -113,6 +120,15 @@ impl Placed {
         live.fold(paid, |left, refund| {
             left.checked_sub(refund.amount).expect("a refund is in the order's currency")
         })
+    }
+
+    /// Business time of a step that follows from something asked for at `asked`: the past stays in
+    /// the past for an order that was taken over.
+    pub fn business_time(&self, asked: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self.channel {
+            Channel::Api => now,
+            Channel::Import => asked,
+        }
     }
 
     /// Units of a line that were bought and not returned.
@@ -180,6 +196,7 @@ impl Placed {
             number: event.number,
             checkout_id: event.checkout_id,
             payment_id: event.payment_id,
+            channel: event.channel,
             lines: event.lines,
             total: event.total,
             status: OrderStatus::Placed,
@@ -197,44 +214,30 @@ impl Placed {
                 self.status = OrderStatus::Paid;
                 self.paid = Some(e.amount);
             }
-            OrderEvent::CancellationRequested(e) => {
-                let Cancellation { refund_id, reason } = self
-                    .cancellation
-                    .insert(Cancellation { refund_id: e.refund_id, reason: e.reason })
-                    .clone();
-                let amount = self.refundable();
-                self.status = OrderStatus::Cancelling;
-                if amount.amount_minor > 0 {
-                    self.add_refund(
-                        refund_id,
-                        Refund {
-                            reference: None,
-                            amount,
-                            lines: vec![],
-                            reason,
-                            state: RefundState::Pending,
-                        },
-                    );
-                }
-            }
+            OrderEvent::CancellationRequested(e) => self.apply_cancellation(e),
             OrderEvent::Cancelled(_) => self.status = OrderStatus::Cancelled,
             OrderEvent::RefundRequested(e) => {
-                let refund = Refund {
-                    reference: e.reference,
-                    amount: e.amount,
-                    lines: e.lines,
-                    reason: e.reason,
-                    state: RefundState::Pending,
-                };
-                self.add_refund(e.refund_id, refund);
+                let (amount, lines, state) = (e.amount, e.lines, RefundState::Pending);
+                let (reference, reason, at) = (e.reference, e.reason, e.at);
+                let refund = Refund { reference, amount, lines, reason, at, state };
+                self.refunds.insert(e.refund_id, refund);
             }
             OrderEvent::RefundRecorded(e) => self.settle(e.refund_id, RefundState::Recorded),
             OrderEvent::RefundFailed(e) => self.settle(e.refund_id, RefundState::Failed),
         }
     }
 
-    fn add_refund(&mut self, id: RefundId, refund: Refund) {
-        self.refunds.insert(id, refund);
+    /// The cancellation gives back all that is left, if anything is.
+    fn apply_cancellation(&mut self, event: OrderCancellationRequested) {
+        let OrderCancellationRequested { refund_id, reason, at } = event;
+        let amount = self.refundable();
+        if amount.amount_minor > 0 {
+            let (reference, lines, state) = (None, vec![], RefundState::Pending);
+            let refund = Refund { reference, amount, lines, reason: reason.clone(), at, state };
+            self.refunds.insert(refund_id, refund);
+        }
+        self.status = OrderStatus::Cancelling;
+        self.cancellation = Some(Cancellation { refund_id, reason, at });
     }
 
     fn settle(&mut self, id: RefundId, state: RefundState) {

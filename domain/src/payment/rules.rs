@@ -97,13 +97,11 @@ impl Payment {
 
     /// Recorded once per call: a second look that finds nothing new is no news.
     fn record_unknown(&self, call: ProviderCall, at: DateTime<Utc>) -> Vec<PaymentEvent> {
-        let refunding =
-            self.refunds.values().any(|refund| refund.state == PaymentRefundState::Requested);
         let open = match call {
             ProviderCall::Authorise => ASKED.contains(&self.status),
             ProviderCall::Capture => self.status == PaymentStatus::CaptureRequested,
             ProviderCall::Void => self.status == PaymentStatus::VoidRequested,
-            ProviderCall::Refund => refunding,
+            ProviderCall::Refund => self.has_open_refund(),
         };
         let news = open && self.unknown != Some(call);
         let unknown = PaymentEvent::OutcomeUnknown(ProviderOutcomeUnknown { call, at });

@@ -1,0 +1,274 @@
+//! Checkout: hold the stock, take the payment, make the order; undo in reverse if it fails.
+//!
+//! ```text
+//! reserve ─▶ wait for a card ─▶ authorise ─▶ place order ─▶ allocate, confirm ─▶ capture ─▶ done
+//!    │ short       │ hold over      │ │ declined: wait for another card  │ short      │ failed
+//!    │             │                │ └ unclear: look up, 1 2 4 … 60 s   │            │
+//!    ▼             ▼                ▼ hold over                          ▼            ▼
+//! compensate: give up the order, free the stock, learn the payment's fate, void it ─▶ failed
+//! ```
+//!
+//! [`next`] decides and does nothing; `drive.rs` acts. What happened is read from the streams of
+//! the checkout, its last payment and its order, so that nothing has to be remembered elsewhere
+//! and a crash between doing and recording repeats harmlessly.
+//!
+//! Whatever is asked of the provider is committed first, under the payment's id, which is the key
+//! at the provider. An unclear answer is never taken for a refusal.
+
+use chrono::{DateTime, Duration, Utc};
+use commands::{
+    checkout::{Checkout, Phase, Waiting},
+    order::{Order, OrderStatus},
+    payment::{Payment, PaymentStatus},
+};
+use event_schemas::{checkout::FailureCause, payment::PaymentAction};
+
+use crate::ask_again_at;
+
+mod drive;
+mod pay;
+mod stock;
+#[cfg(test)]
+mod tests;
+
+pub use drive::drive_checkout;
+pub(crate) use drive::mark_stuck;
+pub(crate) use pay::within_deadline;
+
+/// How long before its end a hold is extended if a payment is under way.
+pub const EXTEND_AHEAD: Duration = Duration::minutes(1);
+
+/// By how much a hold is extended, once.
+pub const EXTENSION: Duration = Duration::minutes(15);
+
+/// Everything the next step depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Situation {
+    /// The checkout.
+    pub checkout: Checkout,
+    /// Its last payment; the default before the first.
+    pub payment: Payment,
+    /// Its order; the default before it is placed.
+    pub order: Order,
+    /// The stock was freed since the process was taken up. Freeing it again does no harm.
+    pub released: bool,
+    /// The provider was asked since the process was taken up, without a clear answer.
+    pub asked: bool,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hold the stock of every line, then say so; or undo if some is short.
+    ReserveStock,
+    /// Commit what the provider shall be asked.
+    RequestPayment,
+    /// Ask the provider to reserve the amount.
+    Authorise,
+    /// Hand the provider the shopper's answer.
+    ConfirmAction,
+    /// Ask the provider what became of it.
+    LookUp,
+    /// Tell the checkout that the shopper has to do something.
+    RequireAction(PaymentAction),
+    /// Tell the checkout that the outcome is open.
+    RecordUnclear,
+    /// Tell the checkout of the refusal.
+    RecordDeclined,
+    /// Tell the checkout that the money is reserved.
+    RecordAuthorised,
+    /// Hold the stock longer, until then.
+    ExtendHold(DateTime<Utc>),
+    /// Give the order its number and place it.
+    PlaceOrder,
+    /// Give the held stock to the order and confirm it; or undo if some is gone.
+    AllocateStock,
+    /// Commit that the money shall be taken.
+    RequestCapture,
+    /// Take it.
+    Capture,
+    /// Tell the order that it is paid.
+    RecordPaid,
+    /// Tell the checkout that all is done.
+    Complete,
+    /// Undo what was done.
+    Compensate(FailureCause),
+    /// Give up an order that is not paid.
+    GiveUpOrder,
+    /// Free what is held or allocated.
+    ReleaseStock,
+    /// Commit that the reservation of money shall be given up.
+    RequestVoid,
+    /// Give it up.
+    Void,
+    /// Send captured money back.
+    SendBack,
+    /// Tell the order that it is cancelled.
+    RecordOrderCancelled,
+    /// Tell the checkout that all is undone.
+    Fail,
+    /// Nothing until then.
+    Wait(DateTime<Utc>),
+    /// Nothing any more.
+    Done,
+}
+
+/// The next step. Pure.
+pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
+    let Situation { checkout, payment, .. } = situation;
+    match &checkout.phase {
+        Phase::Absent | Phase::Completed { .. } => Step::Done,
+        Phase::Reserving if checkout.hold_ended(now) => Step::Compensate(FailureCause::Expired),
+        Phase::Reserving => Step::ReserveStock,
+        Phase::AwaitingPayment if checkout.hold_ended(now) => {
+            Step::Compensate(FailureCause::Expired)
+        }
+        Phase::AwaitingPayment => Step::Wait(hold_end(checkout)),
+        Phase::Paying { waiting, .. } => pay(situation, *waiting, now),
+        Phase::Completing { .. } => complete(situation, now),
+        Phase::Compensating { cause } => compensate(situation, cause, now),
+        // Only if two processes drove it at once: one undid, the other was still asking.
+        Phase::Failed { .. } if payment.is_open() => undo_payment(situation, now),
+        Phase::Failed { .. } => Step::Done,
+    }
+}
+
+fn hold_end(checkout: &Checkout) -> DateTime<Utc> {
+    checkout.hold_until.expect("a checkout that began has a hold")
+}
+
+fn pay(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> Step {
+    let Situation { checkout, payment, .. } = situation;
+    match payment.status {
+        PaymentStatus::Declined | PaymentStatus::Voided => Step::RecordDeclined,
+        _ if checkout.hold_ended(now) => Step::Compensate(FailureCause::Expired),
+        PaymentStatus::Absent => Step::RequestPayment,
+        PaymentStatus::Requested | PaymentStatus::ActionAnswered => {
+            await_answer(situation, waiting, now)
+        }
+        PaymentStatus::ActionRequired => {
+            let action = payment.action.expect("an action that is required is known");
+            if waiting != Waiting::Action(action) {
+                return Step::RequireAction(action);
+            }
+            let hold_end = hold_end(checkout);
+            extension(checkout, now).unwrap_or(Step::Wait(if checkout.extended {
+                hold_end
+            } else {
+                hold_end - EXTEND_AHEAD
+            }))
+        }
+        PaymentStatus::Authorised
+        | PaymentStatus::CaptureRequested
+        | PaymentStatus::Captured
+        | PaymentStatus::CaptureFailed
+        | PaymentStatus::VoidRequested => Step::RecordAuthorised,
+    }
+}
+
+/// The provider was asked, or shall be, and has not said yes or no.
+fn await_answer(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> Step {
+    let Situation { checkout, payment, .. } = situation;
+    if payment.unknown.is_none() && !situation.asked {
+        return ask(payment);
+    }
+    if waiting != Waiting::LateAnswer {
+        return Step::RecordUnclear;
+    }
+    if let Some(extend) = extension(checkout, now) {
+        return extend;
+    }
+    if !situation.asked {
+        return ask(payment);
+    }
+    let asked_at = payment.asked_at.expect("a payment that was asked for has a time");
+    let hold_end = hold_end(checkout);
+    let look = if checkout.extended { hold_end } else { hold_end - EXTEND_AHEAD };
+    Step::Wait(ask_again_at(asked_at, now).min(look).max(now))
+}
+
+/// How the provider is asked. The first time, and after a crash that leaves it open whether there
+/// was a first time: the call itself, which its key makes repeatable.
+fn ask(payment: &Payment) -> Step {
+    match (payment.status, payment.unknown) {
+        (PaymentStatus::ActionAnswered, _) => Step::ConfirmAction,
+        (_, None) => Step::Authorise,
+        (_, Some(_)) => Step::LookUp,
+    }
+}
+
+fn extension(checkout: &Checkout, now: DateTime<Utc>) -> Option<Step> {
+    let hold_end = hold_end(checkout);
+    let due = !checkout.extended && hold_end - EXTEND_AHEAD <= now;
+    due.then(|| Step::ExtendHold(hold_end + EXTENSION))
+}
+
+fn complete(situation: &Situation, now: DateTime<Utc>) -> Step {
+    let Situation { payment, order, .. } = situation;
+    let Some(order) = &order.placed else { return Step::PlaceOrder };
+    if order.paid.is_some() {
+        return Step::Complete;
+    }
+    match order.status {
+        OrderStatus::Placed => Step::AllocateStock,
+        OrderStatus::Confirmed | OrderStatus::Paid => match payment.status {
+            PaymentStatus::Captured => Step::RecordPaid,
+            PaymentStatus::CaptureRequested => capture(situation, now),
+            PaymentStatus::CaptureFailed => {
+                let code = payment.capture_failure.clone().unwrap_or_default();
+                Step::Compensate(FailureCause::CaptureFailed { provider_code: code })
+            }
+            _ => Step::RequestCapture,
+        },
+        OrderStatus::Cancelling | OrderStatus::Cancelled => {
+            let detail = "the order was cancelled before it was paid".to_owned();
+            Step::Compensate(FailureCause::OrderRefused { detail })
+        }
+    }
+}
+
+fn capture(situation: &Situation, now: DateTime<Utc>) -> Step {
+    again(situation, Step::Capture, now)
+}
+
+/// The call, once each time the process is taken up; then a wait.
+fn again(situation: &Situation, call: Step, now: DateTime<Utc>) -> Step {
+    let asked_at = situation.payment.asked_at.unwrap_or(now);
+    if situation.asked { Step::Wait(ask_again_at(asked_at, now)) } else { call }
+}
+
+fn compensate(situation: &Situation, _cause: &FailureCause, now: DateTime<Utc>) -> Step {
+    let status = situation.order.placed.as_ref().map(|order| order.status);
+    if matches!(status, Some(OrderStatus::Placed | OrderStatus::Confirmed)) {
+        return Step::GiveUpOrder;
+    }
+    // The stock first: it does not have to wait for a provider that does not answer.
+    if !situation.released {
+        return Step::ReleaseStock;
+    }
+    match undo_payment(situation, now) {
+        Step::Done if status == Some(OrderStatus::Cancelling) => Step::RecordOrderCancelled,
+        Step::Done => Step::Fail,
+        step => step,
+    }
+}
+
+/// What is left to do until nothing of the shopper's money is reserved or taken.
+fn undo_payment(situation: &Situation, now: DateTime<Utc>) -> Step {
+    let payment = &situation.payment;
+    match payment.status {
+        PaymentStatus::Absent | PaymentStatus::Declined | PaymentStatus::Voided => Step::Done,
+        PaymentStatus::ActionAnswered => again(situation, Step::ConfirmAction, now),
+        PaymentStatus::Requested => again(situation, Step::LookUp, now),
+        PaymentStatus::ActionRequired
+        | PaymentStatus::Authorised
+        | PaymentStatus::CaptureFailed => Step::RequestVoid,
+        PaymentStatus::VoidRequested => again(situation, Step::Void, now),
+        PaymentStatus::CaptureRequested => capture(situation, now),
+        PaymentStatus::Captured => match payment.refundable() {
+            Some(left) if left.amount_minor > 0 => again(situation, Step::SendBack, now),
+            _ if payment.has_open_refund() => again(situation, Step::SendBack, now),
+            _ => Step::Done,
+        },
+    }
+}

@@ -1,0 +1,333 @@
+//! Acting: loads what a checkout is about, carries out one step after the other until it waits.
+
+use chrono::{DateTime, Utc};
+use commands::{
+    CommandError, Intent,
+    checkout::{self, Checkout, CheckoutCommand},
+    order::{self, OrderCommand, OrderError, PlaceOrder},
+    payment::{self, Payment, PaymentCommand},
+};
+use event_schemas::{
+    checkout::{CheckoutStarted, FailureCause},
+    ids::{CheckoutId, OrderId, PaymentId, RefundId, StoreId},
+};
+
+use super::{Situation, Step, next};
+use crate::{DriveError, Journey, Next, SagaCtx, order_number, refund};
+
+/// Steps of one drive. The longest way, with a compensation at its end, has about twenty.
+const STEPS_MAX: u32 = 100;
+
+/// Order numbers tried before the step is tried again later: imports may hold a few in a row.
+const NUMBERS_MAX: u32 = 20;
+
+/// Carries a checkout on until it waits for somebody, for time to pass, or has ended.
+///
+/// May be called at any time, again, and by several processes at once.
+pub async fn drive_checkout(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    checkout_id: CheckoutId,
+) -> Result<Next, DriveError> {
+    let mut drive = Drive::load(ctx, Journey { store_id, checkout_id }).await?;
+    for _ in 0..STEPS_MAX {
+        match next(&drive.situation, ctx.now()) {
+            Step::Wait(until) => return Ok(Next::At(until)),
+            Step::Done => return Ok(Next::Done),
+            step => drive.act(step).await?,
+        }
+    }
+    Err(DriveError::Endless)
+}
+
+/// Makes it visible that a checkout does not go on. Repeating it for the same step changes nothing.
+pub(crate) async fn mark_stuck(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    checkout_id: CheckoutId,
+    error: &DriveError,
+) -> Result<(), DriveError> {
+    let mut drive = Drive::load(ctx, Journey { store_id, checkout_id }).await?;
+    let (step, detail) = (error.step().to_owned(), error.to_string());
+    drive.tell("mark_stuck", |at| CheckoutCommand::MarkStuck { step, detail, at }).await
+}
+
+/// A checkout that is being driven.
+pub(super) struct Drive<'a> {
+    pub(super) ctx: &'a SagaCtx,
+    pub(super) journey: Journey,
+    pub(super) situation: Situation,
+    /// Versions of the three streams, part of the command ids.
+    pub(super) versions: Versions,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Versions {
+    checkout: i64,
+    payment: i64,
+    order: i64,
+}
+
+impl<'a> Drive<'a> {
+    async fn load(ctx: &'a SagaCtx, journey: Journey) -> Result<Drive<'a>, DriveError> {
+        let (situation, versions) = (Situation::default(), Versions::default());
+        let mut drive = Drive { ctx, journey, situation, versions };
+        drive.load_checkout().await?;
+        drive.load_payment().await?;
+        drive.load_order().await?;
+        Ok(drive)
+    }
+
+    async fn load_checkout(&mut self) -> Result<(), DriveError> {
+        let Journey { store_id, checkout_id } = self.journey;
+        let loaded = checkout::load(&self.ctx.commands, store_id, checkout_id).await?;
+        self.situation.checkout = loaded.state;
+        self.versions.checkout = loaded.version;
+        Ok(())
+    }
+
+    pub(super) async fn load_payment(&mut self) -> Result<(), DriveError> {
+        let Some(id) = self.payment_id() else { return Ok(()) };
+        let loaded = payment::load(&self.ctx.commands, self.journey.store_id, id).await?;
+        self.situation.payment = loaded.state;
+        self.versions.payment = loaded.version;
+        Ok(())
+    }
+
+    async fn load_order(&mut self) -> Result<(), DriveError> {
+        // There is none before a payment was tried: one look-up less for most steps.
+        if self.payment_id().is_none() {
+            return Ok(());
+        }
+        let loaded =
+            order::load(&self.ctx.commands, self.journey.store_id, self.order_id()).await?;
+        self.situation.order = loaded.state;
+        self.versions.order = loaded.version;
+        Ok(())
+    }
+
+    pub(super) fn order_id(&self) -> OrderId {
+        checkout::order_id(self.journey.checkout_id)
+    }
+
+    /// The last attempt's payment.
+    pub(super) fn payment_id(&self) -> Option<PaymentId> {
+        self.situation.checkout.attempts.last().map(|attempt| attempt.payment_id)
+    }
+
+    pub(super) fn started(&self) -> &CheckoutStarted {
+        self.situation.checkout.started.as_ref().expect("only a checkout that began has steps")
+    }
+
+    /// The business time of a step taken now.
+    pub(super) fn at(&self) -> DateTime<Utc> {
+        self.situation.checkout.business_time(self.ctx.now())
+    }
+
+    async fn act(&mut self, step: Step) -> Result<(), DriveError> {
+        use CheckoutCommand as C;
+        let attempt = self.situation.checkout.last_attempt();
+        match step {
+            Step::ReserveStock => self.reserve_stock().await,
+            Step::RequestPayment => self.request_payment().await,
+            Step::Authorise | Step::ConfirmAction | Step::LookUp => self.ask_for_money(&step).await,
+            Step::RequireAction(action) => {
+                self.tell("action", |at| C::RequireAction { attempt, action, at }).await
+            }
+            Step::RecordUnclear => {
+                self.tell("unclear", |at| C::RecordUnclear { attempt, at }).await
+            }
+            Step::RecordDeclined => self.record_declined(attempt).await,
+            Step::RecordAuthorised => {
+                self.tell("authorised", |at| C::RecordAuthorised { attempt, at }).await
+            }
+            Step::ExtendHold(until) => {
+                self.extend_holds(until).await?;
+                self.tell("extend", |at| C::ExtendHold { until, at }).await
+            }
+            Step::PlaceOrder => self.place_order().await,
+            Step::AllocateStock => self.allocate_stock().await,
+            Step::RequestCapture => {
+                self.tell_payment("capture", |at| PaymentCommand::RequestCapture { at }).await
+            }
+            Step::Capture => self.capture().await,
+            Step::RecordPaid => {
+                let amount = self.started().total;
+                self.tell_order("paid", |at| OrderCommand::RecordPaid { amount, at }).await
+            }
+            Step::Complete => self.complete().await,
+            Step::Compensate(cause) => self.compensate(cause).await,
+            Step::GiveUpOrder => self.give_up_order().await,
+            Step::ReleaseStock => self.release_stock().await,
+            Step::RequestVoid => {
+                let cause = "checkout_failed".to_owned();
+                self.tell_payment("void", |at| PaymentCommand::RequestVoid { cause, at }).await
+            }
+            Step::Void => self.void().await,
+            Step::SendBack => self.send_back().await,
+            Step::RecordOrderCancelled => {
+                self.tell_order("cancelled", |at| OrderCommand::RecordCancelled { at }).await
+            }
+            Step::Fail => self.tell("fail", |at| C::Fail { at }).await,
+            Step::Wait(_) | Step::Done => Ok(()),
+        }
+    }
+
+    /// Tells the checkout what happened.
+    pub(super) async fn tell(
+        &mut self,
+        step: &'static str,
+        command: impl FnOnce(DateTime<Utc>) -> CheckoutCommand,
+    ) -> Result<(), DriveError> {
+        self.ctx.spend()?;
+        let version = self.versions.checkout.to_be_bytes();
+        let (intent, id) = (self.intent(&[step.as_bytes(), &version]), self.journey.checkout_id);
+        checkout::record(&self.ctx.commands, &intent, id, command(intent.at))
+            .await
+            .map_err(|error| DriveError::of(step, error))?;
+        self.load_checkout().await
+    }
+
+    /// Tells the last payment what was asked or answered.
+    pub(super) async fn tell_payment(
+        &mut self,
+        step: &'static str,
+        command: impl FnOnce(DateTime<Utc>) -> PaymentCommand,
+    ) -> Result<(), DriveError> {
+        self.ctx.spend()?;
+        let id = self.payment_id().expect("a payment is told something after an attempt began");
+        let version = self.versions.payment.to_be_bytes();
+        let intent = self.intent(&[b"payment", id.0.as_bytes(), step.as_bytes(), &version]);
+        payment::record(&self.ctx.commands, &intent, id, command(intent.at))
+            .await
+            .map_err(|error| DriveError::of(step, error))?;
+        self.load_payment().await
+    }
+
+    /// Tells the order what happened.
+    pub(super) async fn tell_order(
+        &mut self,
+        step: &'static str,
+        command: impl FnOnce(DateTime<Utc>) -> OrderCommand,
+    ) -> Result<(), DriveError> {
+        self.ctx.spend()?;
+        let told = self.try_tell_order(step, command).await;
+        told.map_err(|error| DriveError::of(step, error))?;
+        self.load_order().await
+    }
+
+    async fn try_tell_order(
+        &self,
+        step: &'static str,
+        command: impl FnOnce(DateTime<Utc>) -> OrderCommand,
+    ) -> Result<(), CommandError<OrderError>> {
+        let version = self.versions.order.to_be_bytes();
+        let intent = self.intent(&[b"order", step.as_bytes(), &version]);
+        order::record(&self.ctx.commands, &intent, self.order_id(), command(intent.at)).await?;
+        Ok(())
+    }
+
+    pub(super) fn intent(&self, parts: &[&[u8]]) -> Intent {
+        self.journey.intent(self.ctx, parts, self.at())
+    }
+
+    async fn record_declined(&mut self, attempt: u32) -> Result<(), DriveError> {
+        let decline = self.situation.payment.decline.clone();
+        // A payment that was voided while the shopper was still to act has no refusal of its own.
+        let voided = || ("voided".to_owned(), event_schemas::payment::DeclineAdvice::Retry);
+        let (code, advice) = decline.unwrap_or_else(voided);
+        self.tell("declined", |at| CheckoutCommand::RecordDeclined { attempt, code, advice, at })
+            .await?;
+        self.situation.payment = Payment::default();
+        Ok(())
+    }
+
+    async fn place_order(&mut self) -> Result<(), DriveError> {
+        let given = self.started().order_number.clone();
+        for _ in 0..NUMBERS_MAX {
+            self.ctx.spend()?;
+            let pool = self.ctx.commands.engine.pool();
+            let number = match &given {
+                Some(number) => number.clone(),
+                None => order_number::next(pool, self.journey.store_id).await?,
+            };
+            let place = self.place(number);
+            match self.try_tell_order("place", |_| OrderCommand::Place(Box::new(place))).await {
+                Ok(()) => return self.load_order().await,
+                Err(CommandError::Taken { .. }) if given.is_none() => {}
+                Err(CommandError::Taken { key, .. }) => {
+                    let detail = format!("order number {key} is taken");
+                    return self.compensate(FailureCause::OrderRefused { detail }).await;
+                }
+                Err(CommandError::Rejected(refusal)) => {
+                    let detail = refusal.to_string();
+                    return self.compensate(FailureCause::OrderRefused { detail }).await;
+                }
+                Err(error) => return Err(DriveError::of("place", error)),
+            }
+        }
+        Err(DriveError::Failed { step: "place", detail: "no free order number found".to_owned() })
+    }
+
+    fn place(&self, number: String) -> PlaceOrder {
+        let started = self.started().clone();
+        PlaceOrder {
+            number,
+            checkout_id: self.journey.checkout_id,
+            payment_id: self.payment_id().expect("an order is placed after a payment"),
+            lines: started.lines,
+            charges: started.charges,
+            total: started.total,
+            customer_reference: started.customer_reference,
+            country: started.country,
+            channel: started.channel,
+            at: self.at(),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<(), DriveError> {
+        let order = self.situation.order.placed.as_ref().expect("a paid order was placed");
+        let (order_id, order_number) = (self.order_id(), order.number.clone());
+        self.tell("complete", |at| CheckoutCommand::Complete { order_id, order_number, at }).await
+    }
+
+    pub(super) async fn compensate(&mut self, cause: FailureCause) -> Result<(), DriveError> {
+        self.tell("compensate", |at| CheckoutCommand::StartCompensation { cause, at }).await
+    }
+
+    async fn give_up_order(&mut self) -> Result<(), DriveError> {
+        let refund_id = self.refund_id();
+        let reason = "the checkout failed".to_owned();
+        let give_up = |at| OrderCommand::CancelUnpaid { refund_id, reason, at };
+        self.tell_order("give_up", give_up).await
+    }
+
+    /// The refund of a checkout that failed; also the reference of the stock of its order.
+    pub(super) fn refund_id(&self) -> RefundId {
+        RefundId::derive(&[self.journey.checkout_id.0.as_bytes(), b"checkout_failed"])
+    }
+
+    async fn send_back(&mut self) -> Result<(), DriveError> {
+        let captured = self.started().total;
+        let order = refund::Money {
+            payment_id: self.payment_id().expect("captured money has a payment"),
+            refund_id: self.refund_id(),
+            amount: captured,
+            reason: "the checkout failed".to_owned(),
+        };
+        let at = self.at();
+        let sent = refund::send_back(self.ctx, self.journey, order, at).await?;
+        self.situation.asked = sent == refund::Sent::Unclear;
+        if let refund::Sent::Refused { code } = sent {
+            return Err(DriveError::Refused { step: "refund", detail: code });
+        }
+        self.load_payment().await
+    }
+}
+
+impl Drive<'_> {
+    /// Whether the checkout is still where it was: another process may have undone it meanwhile.
+    pub(super) fn checkout(&self) -> &Checkout {
+        &self.situation.checkout
+    }
+}

@@ -1,0 +1,171 @@
+//! The processes across contexts: what follows from what, and doing it exactly once.
+//!
+//! A process decides in a pure function and acts elsewhere. Everything it does can be done again:
+//! commands carry ids that follow from the process and its step, provider calls carry keys, and
+//! state only moves forward. So a crash anywhere is repaired by driving the process once more.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use chrono::{DateTime, Duration, Utc};
+use commands::{CommandError, Ctx, Intent};
+use event_schemas::{
+    ids::{ActorId, CheckoutId, StoreId},
+    metadata::{Actor, ActorKind},
+};
+use event_store::StoreError;
+use providers::payment::PaymentProvider;
+
+pub mod checkout;
+mod order_number;
+pub mod refund;
+pub mod runner;
+
+pub use checkout::drive_checkout;
+pub use refund::drive_order;
+pub use runner::{drain, drive_to_rest, lease, run};
+
+/// Shortest and longest wait before a provider is asked again: 1, 2, 4 … 60 s.
+const BACK_OFF_MIN: Duration = Duration::seconds(1);
+const BACK_OFF_MAX: Duration = Duration::seconds(60);
+
+/// Everything a process needs.
+#[derive(Clone, Debug)]
+pub struct SagaCtx {
+    /// The log, the time, new ids.
+    pub commands: Ctx,
+    /// Who moves the money.
+    pub payments: PaymentProvider,
+    /// Whom events of processes name as their actor.
+    pub actor: Actor,
+    /// Effects left before [`DriveError::Stopped`]; none is without end. For crash tests.
+    pub budget: Option<Arc<AtomicU32>>,
+}
+
+impl SagaCtx {
+    /// A context for the running program.
+    pub fn new(commands: Ctx, payments: PaymentProvider) -> SagaCtx {
+        let actor = Actor { kind: ActorKind::System, id: ActorId::derive(&[b"saga"]) };
+        SagaCtx { commands, payments, actor, budget: None }
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.commands.now()
+    }
+
+    /// To be called before every effect.
+    pub(crate) fn spend(&self) -> Result<(), DriveError> {
+        let Some(budget) = &self.budget else { return Ok(()) };
+        let spend = |left: u32| left.checked_sub(1);
+        let spent = budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend);
+        spent.map(|_| ()).map_err(|_| DriveError::Stopped)
+    }
+}
+
+/// The checkout that everything a process does belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Journey {
+    pub(crate) store_id: StoreId,
+    pub(crate) checkout_id: CheckoutId,
+}
+
+impl Journey {
+    /// The intent of one step. `parts` name it among all steps of the checkout: the same parts
+    /// take effect once.
+    pub(crate) fn intent(self, ctx: &SagaCtx, parts: &[&[u8]], at: DateTime<Utc>) -> Intent {
+        let saga: [&[u8]; 2] = [b"checkout", self.checkout_id.0.as_bytes()];
+        let parts: Vec<&[u8]> = saga.iter().chain(parts).copied().collect();
+        let correlation_id = self.checkout_id.to_string();
+        Intent { correlation_id, ..Intent::of_system(self.store_id, ctx.actor, &parts, at) }
+    }
+}
+
+/// When a process wants to be driven again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// At that time, unless something happens to it before.
+    At(DateTime<Utc>),
+    /// Not at all, unless something happens to it.
+    Done,
+}
+
+/// Why a process does not go on. Driving it again later is always safe.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A rule refused a step that the process counts on.
+    #[error("{step} was refused: {detail}")]
+    Refused {
+        /// Which step.
+        step: &'static str,
+        /// What was said.
+        detail: String,
+    },
+    /// The log could not be written or is moved by others all the time.
+    #[error("{step} did not work: {detail}")]
+    Failed {
+        /// Which step.
+        step: &'static str,
+        /// What was said.
+        detail: String,
+    },
+    /// The log could not be read.
+    #[error("event store failed")]
+    Store(#[from] StoreError),
+    /// A table of the processes could not be read or written.
+    #[error("database failed")]
+    Database(#[from] sqlx::Error),
+    /// Too many steps in a row: a bug.
+    #[error("went round in circles")]
+    Endless,
+    /// The budget is used up. Only in tests.
+    #[error("stopped on purpose")]
+    Stopped,
+}
+
+impl DriveError {
+    /// Sorts an error of a command: refused for good, or worth another try.
+    pub(crate) fn of<E: std::error::Error>(step: &'static str, error: CommandError<E>) -> Self {
+        match error {
+            CommandError::Rejected(error) => Self::Refused { step, detail: error.to_string() },
+            CommandError::Store(error) => Self::Store(error),
+            other => Self::Failed { step, detail: other.to_string() },
+        }
+    }
+
+    /// The step that does not go on, for people.
+    pub(crate) fn step(&self) -> &'static str {
+        match self {
+            Self::Refused { step, .. } | Self::Failed { step, .. } => step,
+            _ => "store",
+        }
+    }
+}
+
+/// When to ask a provider again what became of something that was asked at `asked_at`: after as
+/// long as has passed since, so that the waits double.
+pub(crate) fn ask_again_at(asked_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+    now + (now - asked_at).clamp(BACK_OFF_MIN, BACK_OFF_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_minute() {
+        let asked = DateTime::UNIX_EPOCH;
+        let mut now = asked;
+        let waits: Vec<i64> = std::iter::repeat_with(|| {
+            let next = ask_again_at(asked, now);
+            let wait = (next - now).num_seconds();
+            now = next;
+            wait
+        })
+        .take(9)
+        .collect();
+        assert_eq!(waits, [1, 1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+}

@@ -1,0 +1,244 @@
+//! Cancelled orders and refunds: the stock back, the money back, then it is said on the order.
+//!
+//! ```text
+//! OrderCancellationRequested ─▶ free all its stock ─▶ send the money back ─▶ recorded ─▶ cancelled
+//! OrderRefundRequested ───────▶ free those units ───▶ send the money back ─▶ recorded
+//! ```
+//!
+//! A refund that the provider refuses for good is recorded as failed; a cancellation then stays
+//! `cancelling`, visibly, and can be asked for again. An order that was never paid is given up by
+//! its checkout and not here.
+
+use chrono::{DateTime, Utc};
+use commands::{
+    inventory::{self, Return},
+    order::{self, OrderCommand, OrderStatus, Placed, RefundState},
+    payment::{self, PaymentCommand, PaymentRefundState},
+};
+use event_schemas::{
+    ids::{OrderId, PaymentId, RefundId, StoreId, VariantId},
+    money,
+    payment::ProviderCall,
+};
+use providers::payment::PaymentError;
+
+use crate::{DriveError, Journey, Next, SagaCtx, ask_again_at, checkout::within_deadline};
+
+/// Carries every open refund and the cancellation of an order on.
+///
+/// May be called at any time, again, and by several processes at once.
+pub async fn drive_order(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    order_id: OrderId,
+) -> Result<Next, DriveError> {
+    let loaded = order::load(&ctx.commands, store_id, order_id).await?;
+    let Some(order) = loaded.state.placed else { return Ok(Next::Done) };
+    let journey = Journey { store_id, checkout_id: order.checkout_id };
+    let undo = Undo { ctx, journey, order_id, order };
+    let mut next = Next::Done;
+    for (&refund_id, refund) in &undo.order.refunds {
+        if refund.state == RefundState::Pending {
+            next = earlier(next, undo.refund(refund_id).await?);
+        }
+    }
+    // Read again: the refund of a cancellation may have gone through just now.
+    let loaded = order::load(&ctx.commands, store_id, order_id).await?;
+    let Some(order) = loaded.state.placed else { return Ok(Next::Done) };
+    Undo { order, ..undo }.finish_cancellation().await?;
+    Ok(next)
+}
+
+fn earlier(one: Next, other: Next) -> Next {
+    match (one, other) {
+        (Next::Done, next) | (next, Next::Done) => next,
+        (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
+    }
+}
+
+/// An order of which something is undone.
+struct Undo<'a> {
+    ctx: &'a SagaCtx,
+    journey: Journey,
+    order_id: OrderId,
+    order: Placed,
+}
+
+impl Undo<'_> {
+    /// Frees the units of a refund, sends its money, and says so.
+    async fn refund(&self, refund_id: RefundId) -> Result<Next, DriveError> {
+        let refund = &self.order.refunds[&refund_id];
+        let at = self.order.business_time(refund.at, self.ctx.now());
+        let cancellation = self.order.cancellation.as_ref();
+        if cancellation.is_some_and(|cancellation| cancellation.refund_id == refund_id) {
+            self.deallocate_all(refund_id, at).await?;
+        } else {
+            for (variant_id, quantity) in self.order.refunded_units(refund) {
+                self.deallocate(variant_id, Some(quantity), (refund_id, at)).await?;
+            }
+        }
+        let money = Money {
+            payment_id: self.order.payment_id,
+            refund_id,
+            amount: refund.amount,
+            reason: refund.reason.clone(),
+        };
+        match send_back(self.ctx, self.journey, money, at).await? {
+            Sent::Done => {
+                let command = OrderCommand::RecordRefund { refund_id, at };
+                self.tell("record_refund", refund_id, command).await?;
+                Ok(Next::Done)
+            }
+            Sent::Refused { code } => {
+                let command = OrderCommand::FailRefund { refund_id, code, at };
+                self.tell("fail_refund", refund_id, command).await?;
+                Ok(Next::Done)
+            }
+            Sent::Unclear => Ok(Next::At(ask_again_at(refund.at, self.ctx.now()))),
+        }
+    }
+
+    /// Says that the order is cancelled, once nothing is left to give back.
+    async fn finish_cancellation(&self) -> Result<(), DriveError> {
+        let Some(cancellation) = &self.order.cancellation else { return Ok(()) };
+        let refund_id = cancellation.refund_id;
+        let refund = self.order.refunds.get(&refund_id).map(|refund| refund.state);
+        let open = self.order.status == OrderStatus::Cancelling && self.order.paid.is_some();
+        if !open || refund.is_some_and(|state| state != RefundState::Recorded) {
+            return Ok(());
+        }
+        let at = self.order.business_time(cancellation.at, self.ctx.now());
+        // An order that cost nothing has no refund, but stock.
+        if refund.is_none() {
+            self.deallocate_all(refund_id, at).await?;
+        }
+        self.tell("cancelled", refund_id, OrderCommand::RecordCancelled { at }).await
+    }
+
+    async fn deallocate_all(
+        &self,
+        refund_id: RefundId,
+        at: DateTime<Utc>,
+    ) -> Result<(), DriveError> {
+        for variant_id in self.order.outstanding_units().into_keys() {
+            self.deallocate(variant_id, None, (refund_id, at)).await?;
+        }
+        Ok(())
+    }
+
+    /// Frees units of a variant: that many, or all that are left.
+    async fn deallocate(
+        &self,
+        variant_id: VariantId,
+        quantity: Option<u32>,
+        (refund_id, at): (RefundId, DateTime<Utc>),
+    ) -> Result<(), DriveError> {
+        self.ctx.spend()?;
+        let parts: [&[u8]; 3] = [b"deallocate", refund_id.0.as_bytes(), variant_id.0.as_bytes()];
+        let intent = self.journey.intent(self.ctx, &parts, at);
+        let (order_id, reference) = (self.order_id, refund_id.to_string());
+        let back = Return { order_id, reference, quantity };
+        inventory::deallocate(&self.ctx.commands, &intent, variant_id, back)
+            .await
+            .map_err(|error| DriveError::of("deallocate", error))?;
+        Ok(())
+    }
+
+    async fn tell(
+        &self,
+        step: &'static str,
+        refund_id: RefundId,
+        command: OrderCommand,
+    ) -> Result<(), DriveError> {
+        self.ctx.spend()?;
+        let at = match command {
+            OrderCommand::RecordRefund { at, .. }
+            | OrderCommand::FailRefund { at, .. }
+            | OrderCommand::RecordCancelled { at } => at,
+            _ => self.ctx.now(),
+        };
+        let parts: [&[u8]; 3] = [b"order", step.as_bytes(), refund_id.0.as_bytes()];
+        let intent = self.journey.intent(self.ctx, &parts, at);
+        order::record(&self.ctx.commands, &intent, self.order_id, command)
+            .await
+            .map_err(|error| DriveError::of(step, error))?;
+        Ok(())
+    }
+}
+
+/// Captured money that shall go back.
+#[derive(Clone, Debug)]
+pub(crate) struct Money {
+    pub(crate) payment_id: PaymentId,
+    /// Also the key at the provider.
+    pub(crate) refund_id: RefundId,
+    pub(crate) amount: money::Money,
+    pub(crate) reason: String,
+}
+
+/// What came of sending money back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It went back.
+    Done,
+    /// The provider refuses for good.
+    Refused { code: String },
+    /// Not known; to be asked again with the same key.
+    Unclear,
+}
+
+/// Commits that money shall go back, asks the provider and records what it said.
+pub(crate) async fn send_back(
+    ctx: &SagaCtx,
+    journey: Journey,
+    money: Money,
+    at: DateTime<Utc>,
+) -> Result<Sent, DriveError> {
+    let Money { payment_id, refund_id, amount, reason } = money;
+    let tell =
+        |step, command| tell_payment(ctx, journey, (payment_id, refund_id), (step, command, at));
+    tell("request_refund", PaymentCommand::RequestRefund { refund_id, amount, reason, at }).await?;
+    let payment = payment::load(&ctx.commands, journey.store_id, payment_id).await?.state;
+    match payment.refunds.get(&refund_id).map(|refund| &refund.state) {
+        Some(PaymentRefundState::Succeeded) => return Ok(Sent::Done),
+        Some(PaymentRefundState::Failed { code }) => {
+            return Ok(Sent::Refused { code: code.clone() });
+        }
+        Some(PaymentRefundState::Requested) | None => {}
+    }
+    ctx.spend()?;
+    let reference = payment.provider_reference.unwrap_or_default();
+    let key = refund_id.to_string();
+    match within_deadline(ctx.payments.refund(&reference, amount, &key)).await {
+        Ok(provider_reference) => {
+            let done = PaymentCommand::RecordRefundSucceeded { refund_id, provider_reference, at };
+            tell("refunded", done).await?;
+            Ok(Sent::Done)
+        }
+        Err(PaymentError::Declined { code, .. }) => {
+            let failed = PaymentCommand::RecordRefundFailed { refund_id, code: code.clone(), at };
+            tell("refund_failed", failed).await?;
+            Ok(Sent::Refused { code })
+        }
+        Err(PaymentError::Unknown) => {
+            let call = ProviderCall::Refund;
+            tell("refund_unknown", PaymentCommand::RecordUnknown { call, at }).await?;
+            Ok(Sent::Unclear)
+        }
+    }
+}
+
+async fn tell_payment(
+    ctx: &SagaCtx,
+    journey: Journey,
+    (payment_id, refund_id): (PaymentId, RefundId),
+    (step, command, at): (&'static str, PaymentCommand, DateTime<Utc>),
+) -> Result<(), DriveError> {
+    ctx.spend()?;
+    let parts: [&[u8]; 3] = [b"refund", step.as_bytes(), refund_id.0.as_bytes()];
+    let intent = journey.intent(ctx, &parts, at);
+    payment::record(&ctx.commands, &intent, payment_id, command)
+        .await
+        .map_err(|error| DriveError::of(step, error))?;
+    Ok(())
+}
