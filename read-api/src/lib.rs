@@ -28,3 +28,6 @@ pub fn api() -> Api<ReadState> {
         .merge(order::api())
         .merge(analytics::api())
 }
+
+#[cfg(test)]
+mod tests;

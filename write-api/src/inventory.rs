@@ -158,3 +158,38 @@ pub(crate) fn rejected(error: StockItemError) -> Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_code() {
+        use StockItemError as E;
+        let table = [
+            (E::UnknownVariant, 404, "variant_not_found"),
+            (E::InsufficientStock { requested: 2, available: 1 }, 409, "insufficient_stock"),
+            (E::QuantityOutOfRange, 422, "validation_failed"),
+            (E::DeltaOutOfRange, 422, "validation_failed"),
+            (E::OnHandTooHigh { at: "/quantity" }, 422, "validation_failed"),
+            (E::LocationInvalid, 422, "validation_failed"),
+            (E::TooManyLocations, 422, "validation_failed"),
+            (E::UnitCostOutOfRange, 422, "validation_failed"),
+            (E::TextMissing { at: "/reason" }, 422, "reason_required"),
+            (E::TextMissing { at: "/reference" }, 422, "validation_failed"),
+            (E::TextTooLong { at: "/reason", max: 1 }, 422, "validation_failed"),
+            (E::TextInvalid { at: "/reason" }, 422, "validation_failed"),
+            (E::CompareFailed { expected: 2, actual: 1 }, 409, "quantity_changed"),
+            (E::BelowCommitted { on_hand: 2, committed: 2, delta: -1 }, 409, "stock_committed"),
+            (E::HoldEndInvalid, 422, "validation_failed"),
+            (E::HoldNotFound, 409, "reservation_expired"),
+            (E::HoldAlreadyExtended, 409, "conflict"),
+            (E::HoldDiffers { held: 1, requested: 2 }, 409, "conflict"),
+            (E::NotAllocated { requested: 2, allocated: 1 }, 409, "conflict"),
+        ];
+        for (error, status, code) in table {
+            let problem = rejected(error);
+            assert_eq!((problem.status().as_u16(), problem.code()), (status, code));
+        }
+    }
+}

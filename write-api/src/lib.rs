@@ -32,3 +32,6 @@ pub fn api() -> Api<WriteState> {
         .merge(checkout::api())
         .merge(order::api())
 }
+
+#[cfg(test)]
+mod tests;

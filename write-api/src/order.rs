@@ -221,3 +221,44 @@ pub(crate) fn rejected(error: OrderError) -> Problem {
         E::UnknownRefund => Problem::new("refund_not_found"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use commands::order::OrderStatus;
+    use event_schemas::money::Currency;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_code() {
+        use OrderError as E;
+        let line_id = LineId(Uuid::from_u128(1));
+        let from = OrderStatus::Cancelled;
+        let available = Money { amount_minor: 5, currency: Currency::GBP };
+        let table = [
+            (E::NotFound, 404, "order_not_found"),
+            (E::AlreadyPlaced, 409, "already_exists"),
+            (E::Empty, 422, "validation_failed"),
+            (E::QuantityZero, 422, "validation_failed"),
+            (E::TotalMismatch, 422, "validation_failed"),
+            (E::BadNumber, 422, "validation_failed"),
+            (E::IllegalTransition { from, command: "be paid" }, 409, "illegal_transition"),
+            (E::NotPaidYet, 409, "payment_in_progress"),
+            (E::AlreadyCancelled, 409, "already_cancelled"),
+            (E::RefundInProgress, 409, "refund_in_progress"),
+            (E::ReasonMissing, 422, "reason_required"),
+            (E::ReasonTooLong, 422, "validation_failed"),
+            (E::AmountNotPositive, 422, "validation_failed"),
+            (E::AmountMismatch, 422, "currency_mismatch"),
+            (E::AmountExceedsPaid { available }, 409, "refund_exceeds_captured"),
+            (E::UnknownLine { line_id }, 404, "line_not_found"),
+            (E::QuantityExceedsBought { line_id, available: 1 }, 422, "validation_failed"),
+            (E::UnknownRefund, 404, "refund_not_found"),
+        ];
+        for (error, status, code) in table {
+            let problem = rejected(error);
+            assert_eq!((problem.status().as_u16(), problem.code()), (status, code));
+        }
+    }
+}

@@ -46,3 +46,48 @@ pub(crate) fn rejected(error: ProductError) -> Problem {
     let field = FieldError::field(pointer, field, error.to_string());
     Problem::new("validation_failed").error(field)
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::catalog::Missing;
+    use event_schemas::ids::VariantId;
+    use event_schemas::money::Currency;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_its_code() {
+        use ProductError as E;
+        let at = || "/variants/2/sku".to_owned();
+        let variant_id = VariantId(Uuid::from_u128(1));
+        let expected = Currency::GBP;
+        let table = [
+            (E::NotFound, 404, "product_not_found"),
+            (E::UnknownVariant { variant_id }, 404, "variant_not_found"),
+            (E::AlreadyExists, 409, "already_exists"),
+            (E::Archived, 409, "product_archived"),
+            (E::AlreadyPublished, 409, "already_published"),
+            (E::NotPublished, 409, "illegal_transition"),
+            (E::NotPublishable { missing: vec![Missing::Price] }, 409, "product_not_publishable"),
+            (E::TextMissing { at: at() }, 422, "validation_failed"),
+            (E::TextTooLong { at: at(), max: 1, unit: "bytes" }, 422, "validation_failed"),
+            (E::TextInvalid { at: at() }, 422, "validation_failed"),
+            (E::HandleInvalid { at: at() }, 422, "validation_failed"),
+            (E::TooMany { at: at(), max: 1 }, 422, "validation_failed"),
+            (E::DuplicateOption { at: at() }, 422, "validation_failed"),
+            (E::DuplicateOptionCombination { at: at() }, 422, "validation_failed"),
+            (E::DuplicateSku { at: at() }, 422, "validation_failed"),
+            (E::DuplicateVariant { at: at() }, 422, "validation_failed"),
+            (E::OptionValuesMismatch { at: at(), expected: 1 }, 422, "validation_failed"),
+            (E::PriceOutOfRange { at: at(), max: 1 }, 422, "validation_failed"),
+            (E::CurrencyMismatch { at: at(), expected }, 422, "validation_failed"),
+            (E::CompareAtTooLow { at: at() }, 422, "validation_failed"),
+            (E::CompareAtWithoutPrice { at: at() }, 422, "validation_failed"),
+        ];
+        for (error, status, code) in table {
+            let problem = rejected(error);
+            assert_eq!((problem.status().as_u16(), problem.code()), (status, code));
+        }
+    }
+}

@@ -126,3 +126,101 @@ pub(super) fn payment(error: PaymentError) -> Problem {
         E::UnknownRefund => Problem::new("refund_not_found"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use commands::payment::PaymentStatus;
+    use domain::catalog::NotSellable;
+    use event_schemas::ids::VariantId;
+    use event_schemas::money::{Currency, Money};
+    use event_schemas::payment::DeclineAdvice;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const FIVE: Money = Money { amount_minor: 5, currency: Currency::GBP };
+
+    fn says(problem: &Problem) -> (u16, &'static str) {
+        (problem.status().as_u16(), problem.code())
+    }
+
+    #[test]
+    fn every_refusal_of_a_checkout_has_its_code() {
+        use CheckoutError as E;
+        let table = [
+            (E::NotFound, 404, "checkout_not_found"),
+            (E::AlreadyBegun, 409, "already_exists"),
+            (E::Empty, 422, "validation_failed"),
+            (E::QuantityZero, 422, "validation_failed"),
+            (E::NoTotal, 422, "validation_failed"),
+            (E::NegativeTotal { total: FIVE }, 422, "validation_failed"),
+            (E::BadPaymentMethod, 422, "validation_failed"),
+            (E::StillReserving, 409, "stock_being_reserved"),
+            (E::PaymentInProgress, 409, "payment_in_progress"),
+            (E::HoldEnded, 409, "checkout_expired"),
+            (E::TooManyAttempts, 409, "payment_attempts_exhausted"),
+            (E::AlreadyCompleted, 409, "already_completed"),
+            (E::AlreadyFailed, 409, "checkout_failed"),
+        ];
+        for (error, status, code) in table {
+            assert_eq!(says(&rejected(error)), (status, code));
+        }
+    }
+
+    #[test]
+    fn every_refusal_of_a_payment_has_its_code() {
+        use PaymentError as E;
+        let from = PaymentStatus::Declined;
+        let table = [
+            (E::NotFound, 404, "payment_not_found"),
+            (E::AlreadyRequested, 409, "already_exists"),
+            (E::NegativeAmount, 422, "validation_failed"),
+            (E::IntegrityViolated { expected: FIVE, actual: FIVE }, 409, "conflict"),
+            (E::ActionNotExpected, 409, "illegal_transition"),
+            (E::BadAnswer, 422, "validation_failed"),
+            (E::IllegalTransition { from, command: "be voided" }, 409, "illegal_transition"),
+            (E::RefundExceedsCaptured { available: FIVE }, 409, "refund_exceeds_captured"),
+            (E::UnknownRefund, 404, "refund_not_found"),
+        ];
+        for (error, status, code) in table {
+            assert_eq!(says(&payment(error)), (status, code));
+        }
+    }
+
+    #[test]
+    fn every_end_has_its_code() {
+        use FailureCause as F;
+        let shortage =
+            Shortage { variant_id: VariantId(Uuid::from_u128(1)), requested: 2, available: 1 };
+        let text = String::new;
+        let table = [
+            (F::InsufficientStock { lines: vec![shortage] }, 409, "insufficient_stock"),
+            (F::Expired, 409, "checkout_expired"),
+            (F::Abandoned, 409, "checkout_failed"),
+            (F::OrderRefused { detail: text() }, 409, "checkout_failed"),
+            (F::CaptureFailed { provider_code: text() }, 402, "payment_declined"),
+        ];
+        for (cause, status, code) in table {
+            assert_eq!(says(&failed(Some(&cause))), (status, code));
+        }
+        let decline = Decline { code: text(), advice: DeclineAdvice::OtherMethod };
+        assert_eq!(says(&declined(Some(&decline))), (402, "payment_declined"));
+    }
+
+    #[test]
+    fn a_checkout_that_did_not_begin_names_its_lines() {
+        let begin = |problems: &[LineProblem]| {
+            let lines = problems.iter().cloned().enumerate();
+            let lines = lines.map(|(index, problem)| LineError { index, problem }).collect();
+            says(&not_begun(BeginError::Lines(lines)))
+        };
+        let draft = LineProblem::NotSellable(NotSellable::Draft);
+        assert_eq!(begin(&[draft.clone(), draft.clone()]), (409, "not_for_sale"));
+        let both = [draft, LineProblem::UnknownVariant];
+        assert_eq!(begin(&both), (422, "validation_failed"));
+        let others = [LineProblem::QuantityOutOfRange { max: 999 }, LineProblem::OtherCurrency];
+        assert_eq!(begin(&others), (422, "validation_failed"));
+        let many = BeginError::TooManyLines { max: 100 };
+        assert_eq!(says(&not_begun(many)), (422, "validation_failed"));
+    }
+}
