@@ -13,9 +13,15 @@ mod order;
 mod reader;
 mod value;
 
-/// Every query, under `/api/v1`. The state is a pool of connections with the role
-/// `conche_reader`.
-pub fn api() -> Api<PgPool> {
+/// What the handlers work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ReadState {
+    /// Connections with the role `conche_reader`.
+    pub pool: PgPool,
+}
+
+/// Every query, under `/api/v1`.
+pub fn api() -> Api<ReadState> {
     Api::new()
         .merge(catalog::api())
         .merge(inventory::api())
