@@ -9,14 +9,14 @@ use projections::analytics::report::{
     self, Granularity, ReportError, SalesBucket, SalesReport, SalesTotals,
 };
 use serde::{Deserialize, Serialize};
+use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use crate::ReadState;
 use crate::reader::{Freshness, Reader, unreadable};
 use crate::value::money;
 
-pub(crate) fn api() -> Api<ReadState> {
+pub(crate) fn api() -> Api<PgPool> {
     Api::new().route(Permission::AnalyticsRead, routes!(sales))
 }
 

@@ -8,10 +8,10 @@ use projections::catalog::products::{
 };
 use projections::catalog::{PROJECTION, variants};
 use serde::Deserialize;
+use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use crate::ReadState;
 use crate::reader::{Freshness, Reader, View, unreadable};
 use crate::value;
 
@@ -19,7 +19,7 @@ mod body;
 
 use body::ProductBody;
 
-pub(crate) fn api() -> Api<ReadState> {
+pub(crate) fn api() -> Api<PgPool> {
     Api::new()
         .route(Permission::ProductsRead, routes!(list))
         .route(Permission::ProductsRead, routes!(get))

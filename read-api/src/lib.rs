@@ -13,15 +13,9 @@ mod order;
 mod reader;
 mod value;
 
-/// What the handlers work with. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ReadState {
-    /// Connections with the role `conche_reader`.
-    pub pool: PgPool,
-}
-
-/// Every query, under `/api/v1`.
-pub fn api() -> Api<ReadState> {
+/// Every query, under `/api/v1`. The state is a pool of connections with the role
+/// `conche_reader`.
+pub fn api() -> Api<PgPool> {
     Api::new()
         .merge(catalog::api())
         .merge(inventory::api())

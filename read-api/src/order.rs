@@ -8,10 +8,10 @@ use projections::order::list::{self, OrderCursor, OrderFilter, OrdersFrom};
 use projections::order::summaries::{self, Order};
 use projections::order::{PROJECTION, lines, payments, refunds};
 use serde::Deserialize;
+use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use crate::ReadState;
 use crate::reader::{Freshness, Reader, View, unreadable};
 use crate::value;
 
@@ -21,7 +21,7 @@ mod timeline;
 
 use body::{OrderBody, OrderSummary, Parts};
 
-pub(crate) fn api() -> Api<ReadState> {
+pub(crate) fn api() -> Api<PgPool> {
     Api::new()
         .route(Permission::OrdersRead, routes!(list))
         .route(Permission::OrdersRead, routes!(get))

@@ -12,8 +12,6 @@ use event_schemas::ids::StoreId;
 use projections::Projection;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use crate::ReadState;
-
 /// Longest wait for a read model to reach `X-Min-Position`. A projector needs a few milliseconds;
 /// longer than this is a lag that the client should know of.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -72,13 +70,13 @@ impl View {
     }
 }
 
-impl FromRequestParts<ReadState> for Reader {
+impl FromRequestParts<PgPool> for Reader {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ReadState) -> Result<Self, Problem> {
-        let Caller { store_id, .. } = Caller::from_request_parts(parts, state).await?;
-        let MinPosition(min_position) = MinPosition::from_request_parts(parts, state).await?;
-        Ok(Reader { store_id, min_position, pool: state.pool.clone() })
+    async fn from_request_parts(parts: &mut Parts, pool: &PgPool) -> Result<Self, Problem> {
+        let Caller { store_id, .. } = Caller::from_request_parts(parts, pool).await?;
+        let MinPosition(min_position) = MinPosition::from_request_parts(parts, pool).await?;
+        Ok(Reader { store_id, min_position, pool: pool.clone() })
     }
 }
 

@@ -15,8 +15,6 @@ use sqlx::postgres::PgPoolOptions;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::ReadState;
-
 fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
 }
@@ -35,7 +33,7 @@ fn app() -> (Router, String) {
         lifetime: TimeDelta::hours(1),
     };
     let token = keys.issue(&request, noon());
-    let router = router.with_state(ReadState { pool });
+    let router = router.with_state(pool);
     (Edge::new(keys, noon, || Uuid::from_u128(7)).wrap(router), token)
 }
 
