@@ -1,11 +1,13 @@
 //! Both APIs, the documentation and the probes, behind one edge.
 
-use api_kit::{Api, Edge, TokenKeys, openapi, problem};
+use api_kit::{Edge, TokenKeys, openapi, problem};
 use axum::Router;
 use commands::Ctx;
+use providers::payment::{PaymentProvider, Sandbox};
 use sqlx::PgPool;
 use utoipa::openapi::OpenApi;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
+use write_api::WriteState;
 
 use crate::health;
 
@@ -13,20 +15,25 @@ use crate::health;
 pub fn both(keys: TokenKeys, ctx: &Ctx, reader: PgPool) -> anyhow::Result<Router> {
     let (write, write_document) = write_api::api().finish()?;
     let (read, read_document) = read_api::api().finish()?;
-    let router = write.with_state(write_api::WriteState { ctx: ctx.clone() }).merge(read.with_state(reader.clone()));
+    let write = write.with_state(write_state(ctx));
+    let router = write.merge(read.with_state(reader.clone()));
     finish(keys, ctx, router, openapi::merged(write_document, read_document), reader)
 }
 
 /// The command API alone.
 pub fn write(keys: TokenKeys, ctx: &Ctx, reader: PgPool) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
-    finish(keys, ctx, router.with_state(write_api::WriteState { ctx: ctx.clone() }), document, reader)
+    finish(keys, ctx, router.with_state(write_state(ctx)), document, reader)
 }
 
 /// The query API alone.
 pub fn read(keys: TokenKeys, ctx: &Ctx, reader: PgPool) -> anyhow::Result<Router> {
     let (router, document) = read_api::api().finish()?;
     finish(keys, ctx, router.with_state(reader.clone()), document, reader)
+}
+
+fn write_state(ctx: &Ctx) -> WriteState {
+    WriteState { ctx: ctx.clone(), provider: PaymentProvider::Sandbox(Sandbox::default()) }
 }
 
 fn finish(
@@ -38,18 +45,19 @@ fn finish(
 ) -> anyhow::Result<Router> {
     let (probes, probes_document) = health::api().finish()?;
     let document = openapi::merged(document, probes_document);
+    // The validator would be asked from somebody else's server.
+    let page = Config::default().validator_url("none").persist_authorization(false);
     let router = router
         .merge(probes.with_state(reader))
         .merge(problem::pages::router())
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document));
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(page));
     let Ctx { now, new_id, .. } = ctx.clone();
     Ok(Edge::new(keys, move || now(), new_id).wrap(router))
 }
 
 /// The OpenAPI document of everything under one address.
 pub fn document() -> anyhow::Result<OpenApi> {
-    let write: Api<write_api::WriteState> = write_api::api();
-    let (_, write) = write.finish()?;
+    let (_, write) = write_api::api().finish()?;
     let (_, read) = read_api::api().finish()?;
     let (_, probes) = health::api().finish()?;
     Ok(openapi::merged(openapi::merged(write, read), probes))

@@ -28,8 +28,9 @@ pub fn load(data_dir: &Path) -> anyhow::Result<TokenKeys> {
     // Written whole and then named: a reader sees all of it or nothing, and of two programs that
     // start at once the first one's key stays.
     let draft = data_dir.join(format!("{FILE}.{}", std::process::id()));
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600);
-    let mut file = file.open(&draft).with_context(|| format!("writing {}", draft.display()))?;
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).truncate(true).mode(0o600);
+    let mut file = options.open(&draft).with_context(|| format!("writing {}", draft.display()))?;
     file.write_all(&der)?;
     file.sync_all()?;
     let named = fs::hard_link(&draft, &path);

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use commands::Ctx;
 use event_store::{Engine, pool::Role};
-use providers::payment::PaymentProvider;
+use providers::payment::{PaymentProvider, Sandbox};
 use sagas::SagaCtx;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -190,7 +190,7 @@ async fn add_projector(
 fn add_saga(tasks: &mut Tasks, ctx: &Ctx) {
     let (saga, stop) = (saga_ctx(ctx), tasks.stop.subscribe());
     tasks.add(async move {
-        sagas::run(&saga, stop).await;
+        sagas::run(saga, stop).await;
         Ok(())
     });
 }
@@ -214,7 +214,7 @@ async fn add_maintenance(tasks: &mut Tasks, database: &Database) -> anyhow::Resu
 
 /// What the process manager needs besides the log.
 pub fn saga_ctx(ctx: &Ctx) -> SagaCtx {
-    SagaCtx::new(ctx.clone(), PaymentProvider::sandbox())
+    SagaCtx::new(ctx.clone(), PaymentProvider::Sandbox(Sandbox::default()))
 }
 
 async fn demo(saga: SagaCtx, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {

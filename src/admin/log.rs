@@ -133,7 +133,7 @@ pub async fn stats(owner: &PgPool, as_json: bool) -> anyhow::Result<()> {
 pub async fn check(owner: &PgPool) -> anyhow::Result<ExitCode> {
     let report = check::check(owner, &readable, &mut |_, _| {}).await?;
     for finding in &report.findings {
-        say(&finding.to_string())?;
+        say(&format!("position {}: {}", finding.position, finding.fault))?;
     }
     if report.findings_total == 0 {
         say(&format!(

@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use commands::Ctx;
 use event_schemas::ids::{ActorId, StoreId};
 use event_store::{Engine, pool};
-use providers::payment::PaymentProvider;
+use providers::payment::{PaymentProvider, Sandbox};
 use sagas::SagaCtx;
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -89,7 +89,7 @@ pub(crate) fn story<F: Future<Output = ()> + Send + 'static>(
 
 #[expect(clippy::disallowed_methods, reason = "the story owns it and waits for it")]
 fn run_sagas(saga: SagaCtx, stopped: watch::Receiver<bool>) -> JoinHandle<()> {
-    tokio::spawn(async move { sagas::run(&saga, stopped).await })
+    tokio::spawn(async move { sagas::run(saga, stopped).await })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a panic of the story must not skip the clean-up")]
@@ -113,7 +113,7 @@ impl App {
         let ctx = Ctx { engine, now: Arc::new(now), new_id };
         let (keys, _) = TokenKeys::generate().unwrap();
         App {
-            saga: SagaCtx::new(ctx.clone(), PaymentProvider::sandbox()),
+            saga: SagaCtx::new(ctx.clone(), PaymentProvider::Sandbox(Sandbox::default())),
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector: pool(pool::Role::Projector).await.unwrap(),
             router: conche::http::both(keys.clone(), &ctx, reader.clone()).unwrap(),
