@@ -7,6 +7,7 @@
 //!
 //! Queries take a connection inside a transaction of [`as_store`].
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use std::pin::Pin;
 use event_schemas::{ids::StoreId, upcast};
 use event_store::{Recorded, StoreError};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
@@ -141,11 +143,37 @@ fn facts<'a, E: DeserializeOwned>(
     wanted
         .map(|recorded| {
             let Recorded { event_type, schema_version, payload, .. } = recorded;
-            let event = upcast::decode(event_type, *schema_version, payload)
+            let event = upcast::decode(event_type, *schema_version, &storable(payload))
                 .map_err(|error| poison(recorded, error))?;
             Ok(Fact { recorded, event })
         })
         .collect()
+}
+
+/// A payload whose texts PostgreSQL can hold: a NUL shows as U+FFFD, like any character that cannot
+/// be shown. Commands refuse it, but a text that slipped through must not stop every store.
+fn storable(payload: &[u8]) -> Cow<'_, [u8]> {
+    if !payload.windows(NUL_ESCAPED.len()).any(|part| part == NUL_ESCAPED) {
+        return Cow::Borrowed(payload);
+    }
+    let Ok(mut value) = serde_json::from_slice(payload) else {
+        // Whoever decodes it finds out what is wrong with it.
+        return Cow::Borrowed(payload);
+    };
+    replace_nul(&mut value);
+    Cow::Owned(value.to_string().into_bytes())
+}
+
+/// NUL in JSON, where it cannot stand for itself.
+const NUL_ESCAPED: &[u8] = br"\u0000";
+
+fn replace_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = text.replace('\0', "\u{FFFD}"),
+        Value::Array(values) => values.iter_mut().for_each(replace_nul),
+        Value::Object(fields) => fields.values_mut().for_each(replace_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn poison(recorded: &Recorded, reason: impl Display) -> ProjectionError {

@@ -135,7 +135,7 @@ fn is_about_data(error: &sqlx::Error) -> bool {
 }
 
 /// Refuses tables that another version of the projection has filled.
-async fn check_version(
+pub(crate) async fn check_version(
     conn: &mut PgConnection,
     projection: &Projection,
 ) -> Result<(), ProjectionError> {
@@ -189,8 +189,9 @@ pub async fn run(
     // A row from before a restart may still say "failing".
     let mut known_healthy = false;
     while !*shutdown.borrow() {
-        let wait = match catch_up(&pool, projection).await {
-            Ok(0) => POLL,
+        // How long to wait, and whether an append ends it.
+        let (wait, wakeable) = match catch_up(&pool, projection).await {
+            Ok(0) => (POLL, true),
             Ok(_) => {
                 pause = RETRY_MIN;
                 if !known_healthy {
@@ -201,14 +202,14 @@ pub async fn run(
             Err(error) => {
                 report_failure(&pool, projection, &error).await;
                 known_healthy = false;
-                let now = pause;
+                let wait = pause;
                 pause = RETRY_MAX.min(pause * 2);
-                now
+                (wait, false)
             }
         };
         let woken = async {
-            // Failures wait their time; so does a process that nobody can wake.
-            if wait != POLL || wakeups.changed().await.is_err() {
+            if !wakeable || wakeups.changed().await.is_err() {
+                // Nobody can wake it: the time does.
                 std::future::pending::<()>().await;
             }
         };

@@ -153,7 +153,7 @@ impl Day {
 
 /// Charges by what they are; products are the rest of the total, so that the parts add up.
 fn placed((store_id, order_id): Key, event: &OrderPlaced) -> Order {
-    let charged = |kind: ChargeKind| -> i64 {
+    let of_kind = |kind: ChargeKind| -> i64 {
         let charges = event.charges.iter().filter(|charge| charge.kind == kind);
         charges.map(|charge| charge.amount.amount_minor).sum()
     };
@@ -165,10 +165,10 @@ fn placed((store_id, order_id): Key, event: &OrderPlaced) -> Order {
         currency: event.total.currency.code().to_owned(),
         units: event.lines.iter().map(|line| i64::from(line.quantity)).sum(),
         products_minor: event.total.amount_minor - charges,
-        postage_minor: charged(ChargeKind::Postage),
-        discounts_minor: charged(ChargeKind::Discount),
-        manual_minor: charged(ChargeKind::Manual),
-        fees_minor: charged(ChargeKind::Fee),
+        postage_minor: of_kind(ChargeKind::Postage),
+        discounts_minor: of_kind(ChargeKind::Discount),
+        manual_minor: of_kind(ChargeKind::Manual),
+        fees_minor: of_kind(ChargeKind::Fee),
         counted: false,
         version: 0,
     }

@@ -57,17 +57,11 @@ pub struct Entry {
 }
 
 /// A page, oldest first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Entries {
     pub rows: Vec<Entry>,
     /// Whether there are more after these.
     pub more: bool,
-}
-
-impl Default for Entries {
-    fn default() -> Entries {
-        Entries { rows: Vec::new(), more: false }
-    }
 }
 
 /// At most `limit` entries after the position `after`; 0 is the beginning. An order carries the id

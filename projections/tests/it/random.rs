@@ -1,0 +1,119 @@
+//! Logs nobody thought of: a mix of everything, the same for the same seed.
+
+use event_schemas::{
+    ids::StoreId,
+    inventory::{StockItemEvent, StockReserved},
+    order::OrderEvent,
+};
+use uuid::Uuid;
+
+use crate::{
+    catalog::{created, price_set, received, renamed, variant_added},
+    orders::{
+        adjusted, authorised, cancellation_requested, cancelled, confirmed, intent, paid, refunded,
+        requested,
+    },
+    sales::corrected,
+    shop::{
+        OTHER_STORE, STORE, Shop, checkout, day, order, payment, placed, product, units, variant,
+    },
+};
+
+/// A small generator (`splitmix64`): tests need repeatable, not good, randomness.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// From 0 up to, not including, `below`.
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % below
+    }
+}
+
+/// Appends about twice as many events as `steps`, to two stores.
+pub(crate) async fn fill(shop: &Shop, random: &mut Random, steps: u64) {
+    for store_id in [STORE, OTHER_STORE] {
+        for n in 0..5 {
+            let stream = ("product", product(n).0);
+            let events = [created(&format!("p{n}"), "Bar", &["gift"], 0), variant_added(n, "SKU")];
+            shop.append(store_id, stream, &events).await;
+        }
+    }
+    let mut orders = vec![0; 40];
+    for step in 0..steps {
+        let store_id = if random.below(3) == 0 { OTHER_STORE } else { STORE };
+        match random.below(6) {
+            0 => change_product(shop, store_id, random).await,
+            1 => change_stock(shop, store_id, random, step).await,
+            2 => {
+                let stream = ("refund_adjustment", Uuid::from_u128(0x9000 + u128::from(step)));
+                // Some of these documents are also those of refunds of orders.
+                let reference = format!("C{}", random.below(9));
+                shop.append(store_id, stream, &[adjusted(&reference, 100, random.below(4))]).await;
+            }
+            _ => {
+                let nth = random.below(40);
+                let done = &mut orders[usize::try_from(nth).unwrap()];
+                advance(shop, nth, *done).await;
+                *done += 1;
+            }
+        }
+    }
+}
+
+async fn change_product(shop: &Shop, store_id: StoreId, random: &mut Random) {
+    let n = u128::from(random.below(5));
+    let event = if random.below(3) == 0 {
+        renamed(&format!("Bar number {}", random.below(100)))
+    } else {
+        price_set(n, i64::try_from(random.below(1_000)).unwrap(), None)
+    };
+    shop.append(store_id, ("product", product(n).0), &[event]).await;
+}
+
+async fn change_stock(shop: &Shop, store_id: StoreId, random: &mut Random, step: u64) {
+    let n = u128::from(random.below(5));
+    let place = if random.below(2) == 0 { "main" } else { "shop" };
+    let quantity = u32::try_from(1 + random.below(9)).unwrap();
+    let reserved = StockItemEvent::Reserved(StockReserved {
+        reservation_id: checkout(u128::from(step)),
+        parts: vec![units(place, 1)],
+        until: day(1),
+        at: day(0),
+    });
+    let correction = corrected(i64::from(quantity) - 5, random.below(4));
+    let events = [received(place, quantity), reserved, correction];
+    shop.append(store_id, ("stock_item", variant(n).0), &events).await;
+}
+
+/// What happens to order `nth` after `done` steps. An order lives in one store.
+async fn advance(shop: &Shop, nth: u64, done: u64) {
+    let n = u128::from(nth);
+    let store_id = if nth.is_multiple_of(3) { OTHER_STORE } else { STORE };
+    let order_stream = ("order", order(n).0);
+    let payment_stream = ("payment", payment(n).0);
+    let refund_id = n * 100 + u128::from(done);
+    match done {
+        0 => drop(shop.append(store_id, payment_stream, &[intent(n, 1)]).await),
+        1 => drop(shop.append(store_id, payment_stream, &[authorised()]).await),
+        2 => {
+            let events = [OrderEvent::Placed(placed(n, day(nth % 4))), confirmed()];
+            shop.append(store_id, order_stream, &events).await;
+        }
+        3 => drop(shop.append(store_id, order_stream, &[paid(nth % 4)]).await),
+        4 => drop(shop.append(store_id, order_stream, &[requested(refund_id, 10, vec![])]).await),
+        5 => {
+            let reference = nth.is_multiple_of(2).then(|| format!("C{}", nth % 9));
+            let event = refunded(refund_id - 1, reference.as_deref(), 10, nth % 4 + 1);
+            shop.append(store_id, order_stream, &[event]).await;
+        }
+        6 => drop(shop.append(store_id, order_stream, &[cancellation_requested(refund_id)]).await),
+        7 => {
+            let events = [refunded(refund_id - 1, None, 1690, nth % 4 + 2), cancelled()];
+            shop.append(store_id, order_stream, &events).await;
+        }
+        _ => {}
+    }
+}

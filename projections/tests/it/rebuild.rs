@@ -1,0 +1,147 @@
+//! Rebuilding and verifying while everything else goes on.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use projections::{Projection, ProjectionError, as_store, catalog::products, rebuild, verify};
+use serde_json::json;
+
+use crate::{
+    catalog::created,
+    random::{Random, fill},
+    shop::{STORE, Shop, product},
+};
+
+const CATALOG: &Projection = &projections::catalog::PROJECTION;
+
+async fn full() -> Shop {
+    let shop = Shop::new().await;
+    fill(&shop, &mut Random(3), 200).await;
+    shop.project().await;
+    shop
+}
+
+#[tokio::test]
+async fn a_rebuild_equals_what_it_replaces() {
+    let shop = full().await;
+    for projection in projections::ALL {
+        let before = shop.dump(projection).await;
+        let seen = Mutex::new((0, 0));
+        let progress = |done, all| *seen.lock().unwrap() = (done, all);
+        rebuild(&shop.db.owner, projection, &progress).await.unwrap();
+        let (done, all) = *seen.lock().unwrap();
+        assert!(done == all && done > 0, "{done} of {all}");
+        assert_eq!(shop.dump(projection).await, before);
+        // And once more, over what the first one left behind.
+        rebuild(&shop.db.owner, projection, &|_, _| {}).await.unwrap();
+        assert_eq!(shop.dump(projection).await, before);
+        assert_eq!(verify(&shop.db.owner, projection).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn rebuilt_tables_are_like_new_ones() {
+    let shop = full().await;
+    let shape = async || -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'read'
+              UNION ALL
+             SELECT concat_ws(' ', c.relname, c.relrowsecurity, c.relforcerowsecurity, c.relacl,
+                              obj_description(c.oid)) FROM pg_class c
+              WHERE c.relnamespace = 'read'::regnamespace AND c.relkind = 'r'
+              UNION ALL
+             SELECT concat_ws(' ', tablename, policyname, roles, cmd, qual, with_check)
+               FROM pg_policies WHERE schemaname = 'read'
+              UNION ALL
+             SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid))
+               FROM pg_constraint WHERE connamespace = 'read'::regnamespace
+              UNION ALL
+             SELECT concat_ws(' ', attrelid::regclass, attname, attnum, attnotnull, attgenerated,
+                              col_description(attrelid, attnum), atttypid::regtype,
+                              attcollation::regcollation) FROM pg_attribute
+              WHERE attrelid IN (SELECT oid FROM pg_class
+                                  WHERE relnamespace = 'read'::regnamespace AND relkind = 'r')
+              ORDER BY 1",
+        )
+        .fetch_all(&shop.db.owner)
+        .await
+        .unwrap()
+    };
+    let before = shape().await;
+    assert!(before.len() > 200);
+    for projection in projections::ALL {
+        rebuild(&shop.db.owner, projection, &|_, _| {}).await.unwrap();
+    }
+    assert_eq!(shape().await, before);
+}
+
+#[tokio::test]
+async fn readers_and_the_projection_itself_go_on_during_rebuilds() {
+    let shop = full().await;
+    let done = AtomicBool::new(false);
+    let reading = async {
+        let mut reads = 0;
+        while !done.load(Ordering::Relaxed) {
+            let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
+            assert!(products::get(&mut tx, STORE, product(1).0).await.unwrap().is_some());
+            reads += 1;
+        }
+        reads
+    };
+    let projecting = async {
+        let mut nth = 100;
+        while !done.load(Ordering::Relaxed) {
+            let stream = ("product", product(nth).0);
+            shop.append(STORE, stream, &[created(&format!("p{nth}"), "Bar", &[], 0)]).await;
+            projections::catch_up(&shop.db.projector, CATALOG).await.unwrap();
+            nth += 1;
+        }
+    };
+    let rebuilding = async {
+        for _ in 0..5 {
+            rebuild(&shop.db.owner, CATALOG, &|_, _| {}).await.unwrap();
+            assert_eq!(verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (reads, (), ()) = tokio::join!(reading, projecting, rebuilding);
+    assert!(reads > 10, "{reads}");
+    shop.project().await;
+    assert_eq!(verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_row_that_was_tampered_with_is_found() {
+    let shop = full().await;
+    assert_eq!(verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+    shop.db.sabotage("UPDATE read.catalog_stock_levels SET on_hand = 7777 WHERE location = 'main' AND store_id = '00000000-0000-0000-0000-00000000000a' AND variant_id = (SELECT min(variant_id::text)::uuid FROM read.catalog_stock_levels WHERE location = 'main' AND store_id = '00000000-0000-0000-0000-00000000000a')").await;
+    let differences = verify(&shop.db.owner, CATALOG).await.unwrap();
+    let sides: Vec<_> = differences.iter().map(|d| (d.table, d.side.as_str())).collect();
+    assert_eq!(sides, [("catalog_stock_levels", "live"), ("catalog_stock_levels", "rebuilt")]);
+    assert_eq!(differences[0].row["on_hand"], json!(7777));
+
+    shop.db.sabotage("DELETE FROM read.catalog_products").await;
+    let missing = verify(&shop.db.owner, CATALOG).await.unwrap();
+    assert!(missing.iter().any(|d| d.table == "catalog_products" && d.side == "rebuilt"));
+
+    rebuild(&shop.db.owner, CATALOG, &|_, _| {}).await.unwrap();
+    assert_eq!(verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+    let left: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'read\\_%' AND nspname <> 'read_old_catalog'",
+    )
+    .fetch_one(&shop.db.owner)
+    .await
+    .unwrap();
+    assert_eq!(left, 0, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn tables_of_another_version_are_not_touched_before_a_rebuild() {
+    let shop = full().await;
+    let newer = Projection { version: 2, ..*CATALOG };
+    let error = projections::catch_up(&shop.db.projector, &newer).await.unwrap_err();
+    assert!(matches!(error, ProjectionError::Outdated { filled_by: 1, version: 2, .. }), "{error}");
+    rebuild(&shop.db.owner, &newer, &|_, _| {}).await.unwrap();
+    assert_eq!(projections::catch_up(&shop.db.projector, &newer).await.unwrap(), 0);
+    assert!(projections::catch_up(&shop.db.projector, CATALOG).await.is_err(), "the old program");
+}
