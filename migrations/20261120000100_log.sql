@@ -19,11 +19,11 @@ BEGIN
                 NULL;
             END;
         END IF;
-        -- A superuser may take any role. Anybody else must be a member; two concurrent GRANTs may
-        -- collide on the catalogue row ("tuple concurrently updated"), hence the tries.
+        -- Whoever migrates must be a member. A superuser counts as one, and an administrator may
+        -- have seen to it for an owner who may not grant. Two concurrent GRANTs may collide on the
+        -- catalogue row ("tuple concurrently updated"), hence the tries.
         tries := 0;
-        WHILE NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
-              AND tries < 5 LOOP
+        WHILE NOT pg_catalog.pg_has_role(role_name, 'USAGE') AND tries < 5 LOOP
             BEGIN
                 EXECUTE format('GRANT %I TO CURRENT_USER', role_name);
                 EXIT;
@@ -171,19 +171,22 @@ END $$;
 
 -- One partition of `log.<parent>` from `lower` (included) to `upper` (not included).
 -- Row-level security is forced on it too: nobody has rights on it, and nobody gets around the
--- parent's policies by naming it.
+-- parent's policies by naming it. Its own policy is for the owner's `pg_dump --enable-row-security`,
+-- which reads partitions by name and without it would find them empty, and not say so.
 CREATE FUNCTION log.attach_partition(parent text, part text, lower text, upper text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format('CREATE TABLE log.%I (LIKE log.%I INCLUDING ALL)', part, parent);
     EXECUTE format('ALTER TABLE log.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', part);
+    EXECUTE format('CREATE POLICY every_store ON log.%I TO conche_writer, conche_projector USING (true)', part);
     EXECUTE format('ALTER TABLE log.%I ATTACH PARTITION log.%I FOR VALUES FROM (%L) TO (%L)',
                    parent, part, lower, upper);
 END $$;
 
--- Drops whole weeks of command records that ended more than 35 days ago; after that a repeated
--- command id is a new command. Returns how many partitions went. Waits at most 2 s for readers
--- (it needs the table for itself for a moment); the next call tries again.
+-- Drops whole weeks of command records that ended more than 35 days ago, also by the time of the
+-- last append: a clock that is ahead for a moment must not cost the records of this week. After
+-- that a repeated command id is a new command. Returns how many partitions went. Waits at most 2 s
+-- for readers (it needs the table for itself for a moment); the next call tries again.
 CREATE FUNCTION log.drop_expired_commands() RETURNS int LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '2s' AS $$
@@ -193,9 +196,10 @@ DECLARE
     dropped   int := 0;
 BEGIN
     FOR part IN
-        SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        SELECT c.relname FROM log.head h, pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'log.commands'::regclass
-           AND to_date(right(c.relname, 8), 'YYYYMMDD') + 7 + kept_days <= (now() AT TIME ZONE 'UTC')::date
+           AND to_date(right(c.relname, 8), 'YYYYMMDD') + 7 + kept_days
+               <= (least(now(), h.recorded_at) AT TIME ZONE 'UTC')::date
     LOOP
         EXECUTE format('DROP TABLE log.%I', part);
         dropped := dropped + 1;

@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -35,6 +35,19 @@ impl Db {
         let mut server = PgConnection::connect_with(&server()).await.unwrap();
         run(&mut server, &format!("DROP DATABASE IF EXISTS {name}")).await;
         run(&mut server, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
+        let options = server_options(&name);
+        Db {
+            writer: pool::connect_lazy(options.clone(), Role::Writer, CONNECTIONS_MAX),
+            admin: pool::connect_lazy(options, Role::Owner, 2),
+            name,
+        }
+    }
+
+    /// An empty database that belongs to `owner`, without the migrations.
+    pub(crate) async fn owned_by(owner: &str) -> Db {
+        let name = format!("{owner}_database");
+        let mut server = PgConnection::connect_with(&server()).await.unwrap();
+        run(&mut server, &format!("CREATE DATABASE {name} OWNER {owner}")).await;
         let options = server_options(&name);
         Db {
             writer: pool::connect_lazy(options.clone(), Role::Writer, CONNECTIONS_MAX),
@@ -96,9 +109,17 @@ async fn run(conn: &mut PgConnection, sql: &str) {
     sqlx::query(AssertSqlSafe(sql)).execute(conn).await.unwrap();
 }
 
+fn migrations() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations")
+}
+
+pub(crate) async fn migrate(conn: &mut PgConnection) {
+    Migrator::new(migrations()).await.unwrap().run(conn).await.unwrap();
+}
+
 /// The template, named by the content of the migrations; made once per content and server.
 async fn template() -> String {
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let migrations = migrations();
     let mut hasher = DefaultHasher::new();
     let mut files: Vec<_> = fs::read_dir(&migrations).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
@@ -121,7 +142,7 @@ async fn template() -> String {
         run(&mut server, &format!("CREATE DATABASE {name}_new")).await;
         let options = server_options(&format!("{name}_new"));
         let mut conn = PgConnection::connect_with(&options).await.unwrap();
-        Migrator::new(migrations.as_path()).await.unwrap().run(&mut conn).await.unwrap();
+        migrate(&mut conn).await;
         conn.close().await.unwrap();
         run(&mut server, &format!("ALTER DATABASE {name}_new RENAME TO {name}")).await;
     }

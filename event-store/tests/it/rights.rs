@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::account::{OTHER_STORE, STORE};
 use crate::append::unit;
-use crate::db::{Db, new_id};
+use crate::db::{self, Db, new_id};
 
 async fn refused(pool: &PgPool, sql: &str) {
     let error = sqlx::query(AssertSqlSafe(sql)).execute(pool).await.expect_err(sql);
@@ -70,6 +70,34 @@ async fn a_reader_sees_its_own_store_only() {
         assert_eq!(seen(Some(OTHER_STORE), relation).await, other, "{relation}");
         assert_eq!(seen(None, relation).await, 0, "{relation}");
     }
+}
+
+/// As whoever `DATABASE_URL` names on a server that somebody else administers.
+#[tokio::test]
+async fn an_owner_who_is_no_superuser_can_migrate_and_sees_every_row_of_a_backup() {
+    let template = Db::new().await; // so that the serving roles exist
+    let owner = format!("owner_{}", std::process::id());
+    let sql = format!(
+        "CREATE ROLE {owner}; GRANT conche_writer, conche_projector, conche_reader TO {owner}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&template.admin).await.unwrap();
+    let db = Db::owned_by(&owner).await;
+    let mut conn = db.admin.acquire().await.unwrap();
+    let become_owner = format!("SET SESSION AUTHORIZATION {owner}");
+    sqlx::query(AssertSqlSafe(become_owner)).execute(&mut *conn).await.unwrap();
+
+    db::migrate(&mut conn).await;
+
+    db.engine().append(vec![unit(new_id(), 0, 3)]).await.unwrap();
+    for relation in ["log.events", "log.events_000000"] {
+        let sql = format!("SELECT count(*) FROM {relation}");
+        let count: i64 =
+            sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut *conn).await.unwrap();
+        assert_eq!(count, 3, "{relation}");
+    }
+    drop((conn, db));
+    let sql = format!("DROP ROLE {owner}");
+    sqlx::query(AssertSqlSafe(sql)).execute(&template.admin).await.unwrap();
 }
 
 /// Every query must return no row.
@@ -159,4 +187,17 @@ async fn old_weeks_of_command_records_go_and_young_ones_stay() {
     assert_eq!(partitions::drop_expired_commands(&mut owner).await.unwrap(), 0);
     let record = db.engine().command(STORE, first.command_id).await.unwrap();
     assert_eq!(record.unwrap().position, 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_moment_costs_no_command_records() {
+    let db = Db::new().await;
+    let week = "SELECT log.attach_partition('commands', 'commands_20200106',
+                    '2020-01-06 00:00:00+00', '2020-01-13 00:00:00+00')";
+    sqlx::query(week).execute(&db.admin).await.unwrap();
+    // By the clock of the log it is still that week, whatever the machine says.
+    db.sabotage("UPDATE log.head SET recorded_at = '2020-01-08 00:00:00+00'").await;
+    let mut owner = db.admin.acquire().await.unwrap();
+
+    assert_eq!(partitions::drop_expired_commands(&mut owner).await.unwrap(), 0);
 }
