@@ -47,6 +47,8 @@ const ORPHAN_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two looks at a server that is starting or stopping.
 const POLL: Duration = Duration::from_millis(50);
+/// Between two looks at a server that another program answers for.
+const ADOPTED_POLL: Duration = Duration::from_millis(500);
 
 /// Where the cluster lives and where to look for PostgreSQL's programs.
 #[derive(Clone, Debug)]
@@ -185,11 +187,16 @@ impl Cluster {
         format!("postgres://postgres@localhost/{database}?host={}", percent_encoded(&dir))
     }
 
-    /// Completes when the server has ended by itself; never for an adopted or stopped one.
+    /// Completes when the server has ended by itself, or an adopted one with its own program.
     pub async fn exited(&mut self) {
         match &mut self.server {
             Some(server) => server.gone(&self.place).await,
-            None => std::future::pending().await,
+            None => {
+                // Nobody tells us of another program's child.
+                while self.place.postmaster().is_ok_and(|pid| pid.is_some()) {
+                    sleep(ADOPTED_POLL).await;
+                }
+            }
         }
     }
 

@@ -91,7 +91,12 @@ async fn a_second_program_adopts_the_server_and_leaves_it_running() {
     guest.stop().await.unwrap();
     let options = owner.connect_options(DATABASE);
     assert_eq!(ask(&options, "SELECT current_database()::text").await, "conche");
+    let mut guest = embedded::start(&settings).await.unwrap();
+    let no_exit = tokio::time::timeout(Duration::from_secs(1), guest.exited()).await;
+    assert!(no_exit.is_err(), "it is still running");
     owner.stop().await.unwrap();
+    let exit = tokio::time::timeout(Duration::from_secs(5), guest.exited()).await;
+    assert!(exit.is_ok(), "an adopted server that is gone is noticed");
     assert!(PgConnection::connect_with(&options).await.is_err(), "the owner has stopped it");
 }
 
