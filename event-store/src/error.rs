@@ -82,12 +82,15 @@ const CONNECTION_EXCEPTION_CLASS: &str = "08";
 /// resources, operator intervention, and system error such as a full disk.
 const AWAY_CLASSES: [&str; 4] = [CONNECTION_EXCEPTION_CLASS, "53", "57", "58"];
 
+/// SQLSTATE of a lock not granted within `lock_timeout`: somebody else holds the head of the log.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// Whether `error` says that the server could not be reached or cannot serve now.
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| AWAY_CLASSES.iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            code == LOCK_NOT_AVAILABLE || AWAY_CLASSES.iter().any(|class| code.starts_with(class))
+        }),
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use event_store::AppendError;
 use event_store::pool::{self, Role, ServerError};
 use tokio::time::timeout;
 
@@ -53,4 +54,19 @@ async fn a_server_that_may_forget_is_refused() {
         panic!("{refused:?}");
     };
     assert!(error.to_string().contains("ALTER SYSTEM SET synchronous_commit = 'on'"));
+}
+
+#[tokio::test]
+async fn an_append_that_waits_too_long_for_its_turn_may_come_again() {
+    let db = Db::new().await;
+    let options = pool::session(db.options(), Role::Writer).options([("lock_timeout", "50ms")]);
+    let engine = event_store::Engine::new(pool::pool_options(1).connect_lazy_with(options), new_id);
+    let mut stuck = db.admin.begin().await.unwrap();
+    sqlx::query("SELECT FROM log.head FOR UPDATE").execute(&mut *stuck).await.unwrap();
+
+    let error = engine.append(vec![unit(new_id(), 0, 1)]).await.unwrap_err();
+
+    assert!(matches!(&error, AppendError::Store(error) if error.is_passing()), "{error:?}");
+    stuck.rollback().await.unwrap();
+    engine.append(vec![unit(new_id(), 0, 1)]).await.unwrap();
 }
