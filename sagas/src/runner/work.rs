@@ -56,11 +56,13 @@ pub(super) struct Work {
 pub(super) async fn claim(ctx: &SagaCtx, limit: usize) -> Result<Vec<Work>, sqlx::Error> {
     let now = ctx.now();
     let rows = sqlx::query!(
-        "UPDATE process.work w SET leased_until = $2
-           FROM (SELECT store_id, process, id FROM process.work
-                  WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1)
-                  ORDER BY due_at LIMIT $3
-                    FOR UPDATE SKIP LOCKED) due
+        // Materialised: as a plain subquery a join may run it once per row, past its limit.
+        "WITH due AS MATERIALIZED (
+              SELECT store_id, process, id FROM process.work
+               WHERE due_at <= $1 AND (leased_until IS NULL OR leased_until <= $1)
+               ORDER BY due_at LIMIT $3
+                 FOR UPDATE SKIP LOCKED)
+         UPDATE process.work w SET leased_until = $2 FROM due
           WHERE (w.store_id, w.process, w.id) = (due.store_id, due.process, due.id)
          RETURNING w.store_id, w.process, w.id, w.generation, w.attempts",
         now,
