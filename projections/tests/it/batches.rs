@@ -14,7 +14,11 @@ use crate::{
 /// Applies a batch of `size`, and commits it or dies before. Returns how many events it had.
 async fn apply(shop: &Shop, projection: &Projection, size: i64, commit: bool) -> usize {
     let mut tx = shop.db.projector.begin().await.unwrap();
-    sqlx::query("SET LOCAL search_path TO read").execute(&mut *tx).await.unwrap();
+    // Thousands of commits, none of which has to survive this test.
+    sqlx::raw_sql("SET LOCAL search_path TO read; SET LOCAL synchronous_commit TO off")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     let position = lock_checkpoint(&mut tx, projection.name).await.unwrap();
     let batch = read_after(&mut tx, position, size).await.unwrap();
     (projection.apply)(&mut tx, &batch).await.unwrap();
@@ -31,7 +35,7 @@ async fn the_size_of_a_batch_does_not_matter() {
     for seed in 1..=3 {
         let shop = Shop::new().await;
         let mut random = Random(seed);
-        fill(&shop, &mut random, 250).await;
+        fill(&shop, &mut random, 120).await;
         for projection in projections::ALL {
             while apply(&shop, projection, 1, true).await > 0 {}
             let one_by_one = shop.dump(projection).await;
@@ -57,7 +61,7 @@ async fn the_size_of_a_batch_does_not_matter() {
 async fn a_batch_that_was_not_committed_takes_effect_once() {
     let shop = Shop::new().await;
     let mut random = Random(42);
-    fill(&shop, &mut random, 150).await;
+    fill(&shop, &mut random, 120).await;
     shop.project().await;
     for projection in projections::ALL {
         let expected = shop.dump(projection).await;

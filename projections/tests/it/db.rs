@@ -3,7 +3,7 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,7 +33,32 @@ impl Db {
         let mut server = PgConnection::connect_with(&server()).await.unwrap();
         run(&mut server, &format!("DROP DATABASE IF EXISTS {name}")).await;
         run(&mut server, &format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
-        let options = self::server().database(&name);
+        Db::connect(name, self::server())
+    }
+
+    /// A database whose owner is no superuser, as on a server that somebody else runs: row-level
+    /// security holds for the owner too.
+    pub(crate) async fn of_plain_owner() -> Db {
+        let name = format!("conche_test_read_plain_{}", std::process::id());
+        let mut server = PgConnection::connect_with(&server()).await.unwrap();
+        sqlx::query("SELECT pg_advisory_lock(20261121)").execute(&mut server).await.unwrap();
+        let owner = "conche_test_plain_owner";
+        run(&mut server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
+        let make = format!(
+            "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') THEN
+                 CREATE ROLE {owner} LOGIN CREATEROLE; END IF; END $$"
+        );
+        run(&mut server, &make).await;
+        run(&mut server, &format!("CREATE DATABASE {name} OWNER {owner}")).await;
+        let options = self::server().username(owner);
+        let mut conn = PgConnection::connect_with(&options.clone().database(&name)).await.unwrap();
+        Migrator::new(migrations().as_path()).await.unwrap().run(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        Db::connect(name, options)
+    }
+
+    fn connect(name: String, server: PgConnectOptions) -> Db {
+        let options = server.database(&name);
         let pool = |role| pool::connect_lazy(options.clone(), role, CONNECTIONS_MAX);
         Db {
             owner: pool(Role::Owner),
@@ -76,9 +101,13 @@ async fn run(conn: &mut PgConnection, sql: &str) {
     sqlx::query(AssertSqlSafe(sql)).execute(conn).await.unwrap();
 }
 
+fn migrations() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations")
+}
+
 /// The template, named by the content of the migrations; made once per content and server.
 async fn template() -> String {
-    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let migrations = migrations();
     let mut hasher = DefaultHasher::new();
     let mut files: Vec<_> = fs::read_dir(&migrations).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();

@@ -41,7 +41,7 @@ pub(crate) async fn fill(shop: &Shop, random: &mut Random, steps: u64) {
             shop.append(store_id, stream, &events).await;
         }
     }
-    let mut orders = vec![0; 40];
+    let mut orders = [0; 12];
     for step in 0..steps {
         let store_id = if random.below(3) == 0 { OTHER_STORE } else { STORE };
         match random.below(6) {
@@ -54,7 +54,7 @@ pub(crate) async fn fill(shop: &Shop, random: &mut Random, steps: u64) {
                 shop.append(store_id, stream, &[adjusted(&reference, 100, random.below(4))]).await;
             }
             _ => {
-                let nth = random.below(40);
+                let nth = random.below(12);
                 let done = &mut orders[usize::try_from(nth).unwrap()];
                 advance(shop, nth, *done).await;
                 *done += 1;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::{
     catalog::created,
+    db::Db,
     random::{Random, fill},
     shop::{STORE, Shop, product},
 };
@@ -16,7 +17,7 @@ const CATALOG: &Projection = &projections::catalog::PROJECTION;
 
 async fn full() -> Shop {
     let shop = Shop::new().await;
-    fill(&shop, &mut Random(3), 200).await;
+    fill(&shop, &mut Random(3), 120).await;
     shop.project().await;
     shop
 }
@@ -144,4 +145,17 @@ async fn tables_of_another_version_are_not_touched_before_a_rebuild() {
     rebuild(&shop.db.owner, &newer, &|_, _| {}).await.unwrap();
     assert_eq!(projections::catch_up(&shop.db.projector, &newer).await.unwrap(), 0);
     assert!(projections::catch_up(&shop.db.projector, CATALOG).await.is_err(), "the old program");
+}
+
+#[tokio::test]
+async fn an_owner_need_not_be_a_superuser() {
+    let shop = Shop::on(Db::of_plain_owner().await);
+    fill(&shop, &mut Random(9), 50).await;
+    shop.project().await;
+    for projection in projections::ALL {
+        rebuild(&shop.db.owner, projection, &|_, _| {}).await.unwrap();
+        assert_eq!(verify(&shop.db.owner, projection).await.unwrap(), []);
+    }
+    let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
+    assert!(products::get(&mut tx, STORE, product(1).0).await.unwrap().is_some());
 }

@@ -58,7 +58,10 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) async fn new() -> Shop {
-        let db = Db::new().await;
+        Shop::on(Db::new().await)
+    }
+
+    pub(crate) fn on(db: Db) -> Shop {
         let engine = Engine::new(db.writer.clone(), new_id);
         Shop { db, engine, versions: Mutex::default() }
     }

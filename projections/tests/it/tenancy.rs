@@ -12,7 +12,7 @@ use crate::{
 #[tokio::test]
 async fn a_reader_sees_the_rows_of_its_store_and_no_others() {
     let shop = Shop::new().await;
-    fill(&shop, &mut Random(7), 250).await;
+    fill(&shop, &mut Random(7), 120).await;
     shop.project().await;
     for table in projections::ALL.iter().flat_map(|projection| projection.tables) {
         let stores = format!("SELECT DISTINCT store_id FROM {table}");
