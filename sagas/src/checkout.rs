@@ -117,7 +117,6 @@ pub enum Step {
 pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
     let Situation { checkout, payment, .. } = situation;
     match &checkout.phase {
-        Phase::Absent | Phase::Completed { .. } => Step::Done,
         Phase::Reserving if checkout.hold_ended(now) => Step::Compensate(FailureCause::Expired),
         Phase::Reserving => Step::ReserveStock,
         Phase::AwaitingPayment if checkout.hold_ended(now) => {
@@ -126,10 +125,10 @@ pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
         Phase::AwaitingPayment => Step::Wait(hold_end(checkout)),
         Phase::Paying { waiting, .. } => pay(situation, *waiting, now),
         Phase::Completing { .. } => complete(situation, now),
-        Phase::Compensating { cause } => compensate(situation, cause, now),
+        Phase::Compensating { .. } => compensate(situation, now),
         // Only if two processes drove it at once: one undid, the other was still asking.
         Phase::Failed { .. } if payment.is_open() => undo_payment(situation, now),
-        Phase::Failed { .. } => Step::Done,
+        Phase::Absent | Phase::Completed { .. } | Phase::Failed { .. } => Step::Done,
     }
 }
 
@@ -237,7 +236,7 @@ fn again(situation: &Situation, call: Step, now: DateTime<Utc>) -> Step {
     if situation.asked { Step::Wait(ask_again_at(asked_at, now)) } else { call }
 }
 
-fn compensate(situation: &Situation, _cause: &FailureCause, now: DateTime<Utc>) -> Step {
+fn compensate(situation: &Situation, now: DateTime<Utc>) -> Step {
     let status = situation.order.placed.as_ref().map(|order| order.status);
     if matches!(status, Some(OrderStatus::Placed | OrderStatus::Confirmed)) {
         return Step::GiveUpOrder;

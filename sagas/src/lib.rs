@@ -59,9 +59,11 @@ impl SagaCtx {
     /// To be called before every effect.
     pub(crate) fn spend(&self) -> Result<(), DriveError> {
         let Some(budget) = &self.budget else { return Ok(()) };
-        let spend = |left: u32| left.checked_sub(1);
-        let spent = budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend);
-        spent.map(|_| ()).map_err(|_| DriveError::Stopped)
+        let one_less = |left: u32| left.checked_sub(1);
+        match budget.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(DriveError::Stopped),
+        }
     }
 }
 

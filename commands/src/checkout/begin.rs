@@ -236,7 +236,7 @@ fn price_line(
     let (product_id, offer) = offer.ok_or(LineProblem::UnknownVariant)?;
     let unit_price = match line.unit_price {
         Some(then) => then,
-        None => offer.price.clone().map_err(LineProblem::NotSellable)?,
+        None => offer.price.map_err(LineProblem::NotSellable)?,
     };
     let index = (index as u64).to_be_bytes();
     Ok(OrderLine {

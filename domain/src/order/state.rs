@@ -117,8 +117,10 @@ impl Placed {
     pub fn refundable(&self) -> Money {
         let paid = self.paid.unwrap_or(Money::zero(self.total.currency));
         let live = self.refunds.values().filter(|refund| refund.state != RefundState::Failed);
-        live.fold(paid, |left, refund| {
-            left.checked_sub(refund.amount).expect("a refund is in the order's currency")
+        live.fold(paid, |left, refund| Money {
+            // In the order's currency, and never more than was left: the rules saw to it.
+            amount_minor: left.amount_minor.saturating_sub(refund.amount.amount_minor),
+            ..left
         })
     }
 
@@ -133,8 +135,9 @@ impl Placed {
 
     /// Units of a line that were bought and not returned.
     pub(super) fn returnable(&self, line: &OrderLine) -> u32 {
-        let live = self.refunds.values().filter(|refund| refund.state != RefundState::Failed);
-        let returned = live.flat_map(|refund| &refund.lines).filter(|r| r.line_id == line.line_id);
+        let counted = self.refunds.values().filter(|refund| refund.state != RefundState::Failed);
+        let returned =
+            counted.flat_map(|refund| &refund.lines).filter(|r| r.line_id == line.line_id);
         line.quantity - returned.map(|refund| refund.quantity).sum::<u32>()
     }
 

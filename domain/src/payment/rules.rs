@@ -34,33 +34,34 @@ impl Payment {
             C::RequestIntent(_) => Err(PaymentError::AlreadyRequested),
             C::RequireAction { action, provider_reference, at } => {
                 let required = PaymentActionRequired { action, provider_reference, at };
-                self.once_in(&[PaymentStatus::Requested], PaymentEvent::ActionRequired(required))
+                Ok(self
+                    .once_in(&[PaymentStatus::Requested], PaymentEvent::ActionRequired(required)))
             }
             C::AnswerAction { answer, at } => self.answer(answer, at),
             C::RecordAuthorised { provider_reference, amount, at } => {
                 check_amount(intent, amount)?;
                 let authorised = PaymentAuthorised { provider_reference, amount, at };
-                self.once_in(ASKED, PaymentEvent::Authorised(authorised))
+                Ok(self.once_in(ASKED, PaymentEvent::Authorised(authorised)))
             }
             C::RecordDeclined { code, advice, at } => {
                 let declined = PaymentDeclined { code, advice, at };
-                self.once_in(ASKED, PaymentEvent::Declined(declined))
+                Ok(self.once_in(ASKED, PaymentEvent::Declined(declined)))
             }
             C::RecordUnknown { call, at } => Ok(self.record_unknown(call, at)),
             C::RequestCapture { at } => self.request_capture(intent.amount, at),
             C::RecordCaptured { amount, at } => {
                 check_amount(intent, amount)?;
                 let captured = PaymentEvent::Captured(PaymentCaptured { amount, at });
-                self.once_in(&[PaymentStatus::CaptureRequested], captured)
+                Ok(self.once_in(&[PaymentStatus::CaptureRequested], captured))
             }
             C::RecordCaptureFailed { code, at } => {
                 let failed = PaymentEvent::CaptureFailed(CaptureFailed { code, at });
-                self.once_in(&[PaymentStatus::CaptureRequested], failed)
+                Ok(self.once_in(&[PaymentStatus::CaptureRequested], failed))
             }
             C::RequestVoid { cause, at } => self.request_void(cause, at),
             C::RecordVoided { at } => {
                 let voided = PaymentEvent::Voided(PaymentVoided { at });
-                self.once_in(&[PaymentStatus::VoidRequested], voided)
+                Ok(self.once_in(&[PaymentStatus::VoidRequested], voided))
             }
             C::RequestRefund { refund_id, amount, reason, at } => {
                 self.request_refund(RefundRequested { refund_id, amount, reason, at })
@@ -77,8 +78,8 @@ impl Payment {
     }
 
     /// The event if the payment is where it belongs; nothing if the fact comes late or twice.
-    fn once_in(&self, statuses: &[PaymentStatus], event: PaymentEvent) -> Decision {
-        Ok(if statuses.contains(&self.status) { vec![event] } else { vec![] })
+    fn once_in(&self, statuses: &[PaymentStatus], event: PaymentEvent) -> Vec<PaymentEvent> {
+        if statuses.contains(&self.status) { vec![event] } else { vec![] }
     }
 
     fn illegal(&self, command: &'static str) -> PaymentError {
@@ -143,8 +144,10 @@ impl Payment {
             (None, _) => return None,
         };
         let live = self.refunds.values().filter(|refund| !refund.state.is_failed());
-        Some(live.fold(captured, |left, refund| {
-            left.checked_sub(refund.amount).expect("a refund is in the payment's currency")
+        Some(live.fold(captured, |left, refund| Money {
+            // In the payment's currency, and never more than was left: the rules saw to it.
+            amount_minor: left.amount_minor.saturating_sub(refund.amount.amount_minor),
+            ..left
         }))
     }
 

@@ -40,8 +40,7 @@ impl Drive<'_> {
     /// Asks the provider and tells the payment what it said.
     pub(super) async fn ask_for_money(&mut self, step: &Step) -> Result<(), DriveError> {
         self.ctx.spend()?;
-        let answer = self.call(step).await;
-        let told = match answer {
+        match self.call(step).await {
             Ok(Authorisation::Authorised { reference, amount }) => {
                 let provider_reference = reference;
                 let authorised =
@@ -59,8 +58,7 @@ impl Drive<'_> {
                 self.tell_payment("declined", declined).await
             }
             Err(PaymentError::Unknown) => self.outcome_unknown(ProviderCall::Authorise).await,
-        };
-        told
+        }
     }
 
     async fn call(&self, step: &Step) -> Result<Authorisation, PaymentError> {

@@ -1,0 +1,135 @@
+//! The runner: wakes up, shares, hands over, takes over.
+
+use chrono::Duration;
+use commands::checkout::{self, CheckoutStatus};
+use tokio::{sync::watch, time::timeout};
+
+use crate::shop::{Shop, new_checkout};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runners_carry_a_purchase_to_its_end_and_stop_when_told() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 20).await;
+    let (tell, told) = watch::channel(false);
+    let runners = [
+        tokio::spawn(sagas::run(shop.ctx.clone(), told.clone())),
+        tokio::spawn(sagas::run(shop.ctx.clone(), told)),
+    ];
+    let mut checkouts = vec![];
+    for buyer in 0..20 {
+        let name = format!("buyer {buyer}");
+        checkouts.push(shop.try_begin(&name, &[(bar, 1)], Some("sbx_ok")).await.unwrap());
+    }
+
+    let mut appended = shop.ctx.commands.engine.appended();
+    let all_done = async {
+        while shop.orders().await.len() < 20
+            || shop.status(checkouts[19]).await != CheckoutStatus::Completed
+        {
+            appended.changed().await.unwrap();
+        }
+    };
+    timeout(std::time::Duration::from_secs(20), all_done).await.expect("all are served");
+
+    tell.send(true).unwrap();
+    for runner in runners {
+        timeout(std::time::Duration::from_secs(5), runner).await.expect("stops").unwrap();
+    }
+    shop.drain().await;
+    assert_eq!(shop.calls_of("authorise"), 20);
+    assert_eq!(shop.stock(bar).await.allocated, 20);
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM process.work")
+        .fetch_one(&shop.db.writer)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_leased_checkout_is_left_to_its_owner_until_the_lease_ends() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 2).await;
+    let mine = checkout::new_checkout_id(&shop.intent("mine"));
+    sagas::lease(&shop.ctx, shop.store_id, mine).await.unwrap();
+    shop.try_begin("mine", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+
+    assert_eq!(shop.drain().await, 0);
+    assert_eq!(shop.status(mine).await, CheckoutStatus::Reserving);
+    let loaded = sagas::drive_to_rest(&shop.ctx, shop.store_id, mine).await.unwrap();
+    assert!(loaded.state.phase.is_end());
+    assert_eq!(shop.drain().await, 0);
+
+    let lost = checkout::new_checkout_id(&shop.intent("lost"));
+    sagas::lease(&shop.ctx, shop.store_id, lost).await.unwrap();
+    shop.try_begin("lost", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+    shop.advance(Duration::seconds(30));
+    shop.drain().await;
+    assert_eq!(shop.status(lost).await, CheckoutStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_checkout_handed_over_is_looked_after() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 1).await;
+    let id = checkout::new_checkout_id(&shop.intent("import"));
+    sagas::lease(&shop.ctx, shop.store_id, id).await.unwrap();
+    shop.try_begin("import", &[(bar, 1)], Some("sbx_late_success")).await.unwrap();
+    let loaded = sagas::drive_to_rest(&shop.ctx, shop.store_id, id).await.unwrap();
+    assert!(loaded.state.rests() && !loaded.state.phase.is_end());
+
+    shop.advance(Duration::seconds(10));
+    shop.drain().await;
+    assert_eq!(shop.status(id).await, CheckoutStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_purchase_of_the_past_is_dated_then() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 1).await;
+    let then = shop.now() - Duration::days(5000);
+    let intent = commands::Intent { at: then, ..shop.intent("import") };
+    let mut new = new_checkout(&[(bar, 1)], Some("sbx_ok"));
+    new.backdated_to = Some(then);
+    new.channel = event_schemas::order::Channel::Import;
+    new.order_number = Some("536365".to_owned());
+    new.lines[0].unit_price = Some(crate::shop::gbp(255));
+    let begun = checkout::begin(&shop.ctx.commands, &intent, new).await.unwrap();
+    shop.drain().await;
+
+    let view = shop.view(begun.checkout_id).await;
+    assert_eq!(view.order_number.as_deref(), Some("536365"));
+    assert_eq!(view.total, crate::shop::gbp(255));
+    let dated: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM log.events_json
+          WHERE category IN ('order', 'payment', 'checkout')
+            AND (payload ->> 'at')::timestamptz <> $1",
+    )
+    .bind(then)
+    .fetch_one(&shop.db.writer)
+    .await
+    .unwrap();
+    assert_eq!(dated, 0);
+}
+
+#[tokio::test]
+async fn a_number_that_an_import_holds_is_passed_over() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 3).await;
+    let mut new = new_checkout(&[(bar, 1)], Some("sbx_ok"));
+    new.channel = event_schemas::order::Channel::Import;
+    new.order_number = Some("1001".to_owned());
+    checkout::begin(&shop.ctx.commands, &shop.intent("import"), new).await.unwrap();
+    shop.drain().await;
+
+    let id = shop.try_begin("begin", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+    shop.drain().await;
+    assert_eq!(shop.view(id).await.order_number.as_deref(), Some("1002"));
+
+    let mut twice = new_checkout(&[(bar, 1)], Some("sbx_ok"));
+    twice.channel = event_schemas::order::Channel::Import;
+    twice.order_number = Some("1001".to_owned());
+    let begun = checkout::begin(&shop.ctx.commands, &shop.intent("twice"), twice).await.unwrap();
+    shop.drain().await;
+    assert_eq!(shop.status(begun.checkout_id).await, CheckoutStatus::Failed);
+    assert_eq!((shop.calls_of("void"), shop.stock(bar).await.allocated), (1, 2));
+}
