@@ -147,6 +147,12 @@ pub(crate) fn rejected(error: StockItemError) -> Problem {
             let problem = conflict("quantity_changed");
             problem.extra("expected", expected).extra("actual", actual)
         }
+        // More than there is at all is a shortage; more than is free is a promise in the way.
+        E::BelowCommitted { on_hand, committed, delta } if on_hand < delta.unsigned_abs() => {
+            let problem = conflict("insufficient_stock");
+            let available = on_hand.saturating_sub(committed);
+            problem.extra("requested", delta.unsigned_abs()).extra("available", available)
+        }
         E::BelowCommitted { on_hand, committed, .. } => {
             let problem = conflict("stock_committed");
             problem.extra("on_hand", on_hand).extra("committed", committed)
@@ -181,6 +187,7 @@ mod tests {
             (E::TextInvalid { at: "/reason" }, 422, "validation_failed"),
             (E::CompareFailed { expected: 2, actual: 1 }, 409, "quantity_changed"),
             (E::BelowCommitted { on_hand: 2, committed: 2, delta: -1 }, 409, "stock_committed"),
+            (E::BelowCommitted { on_hand: 2, committed: 0, delta: -3 }, 409, "insufficient_stock"),
             (E::HoldEndInvalid, 422, "validation_failed"),
             (E::HoldNotFound, 409, "reservation_expired"),
             (E::HoldAlreadyExtended, 409, "conflict"),

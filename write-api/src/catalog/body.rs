@@ -37,7 +37,8 @@ pub(crate) struct CreateProduct {
     /// Names of what the variants differ in, at most three.
     #[serde(default)]
     pub(crate) options: Vec<String>,
-    /// At most 2,000. One default variant without a price if left out or empty.
+    /// At most 200 here; more can be added one by one, up to 2,000. If there are neither variants
+    /// nor options, the product gets one default variant without a price.
     #[serde(default)]
     pub(crate) variants: Vec<VariantBody>,
 }
@@ -45,7 +46,7 @@ pub(crate) struct CreateProduct {
 /// A variant to be added.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({
+#[schema(as = NewVariant, example = json!({
     "sku": "TRF-500", "option_values": ["500 g"], "weight_g": 500,
     "price": { "amount_minor": 3400, "currency": "GBP" }
 }))]

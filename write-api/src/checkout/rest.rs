@@ -13,12 +13,16 @@ use super::problem::problem;
 /// Longest wait. A checkout takes some ten milliseconds; after this the client asks again.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How often we look when no append of this process wakes us: the process may run elsewhere.
+/// Longest pause between two looks while nothing is appended here: the process may run elsewhere.
 const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
-/// Pause between two looks, doubled each time up to [`LOOK_AGAIN`]: every append wakes every
-/// waiter, and hundreds of them must not read the log at every append.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Shortest pause between two looks, about what the fastest step takes.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+
+/// A pause is at least this part of the time waited so far. Under load everything takes longer,
+/// and hundreds of waiters that look at every append would take the connections from the process
+/// they wait for.
+const PAUSE_PART: u32 = 3;
 
 /// The checkout at its first rest at or after `position`, or `None` if that takes too long.
 pub(super) async fn rest(
@@ -27,19 +31,19 @@ pub(super) async fn rest(
     id: CheckoutId,
     position: i64,
 ) -> Result<Option<CheckoutView>, Problem> {
-    let deadline = Instant::now() + WAIT_MAX;
+    let began = Instant::now();
     let mut appended = ctx.engine.appended();
-    let mut pause = PAUSE;
     loop {
         appended.mark_unchanged();
         let view = checkout::settled(ctx, store_id, id, position).await;
         let view = view.map_err(|error| problem(CommandError::Store(error)))?;
-        if view.is_some() || deadline <= Instant::now() + pause {
+        let waited = began.elapsed();
+        if view.is_some() || WAIT_MAX <= waited {
             return Ok(view);
         }
+        let pause = PAUSE_MIN.max(waited / PAUSE_PART).min(WAIT_MAX - waited);
         sleep(pause).await;
         // Whichever comes first; both mean: look again.
         let _ = timeout(LOOK_AGAIN.saturating_sub(pause), appended.changed()).await;
-        pause = LOOK_AGAIN.min(pause * 2);
     }
 }
