@@ -46,7 +46,7 @@ struct Touched {
     changed: bool,
 }
 
-/// Eleven statements per batch, however many events it holds.
+/// Ten statements per batch, however many events it holds.
 async fn apply(conn: &mut PgConnection, batch: &[Recorded]) -> Result<(), ProjectionError> {
     let orders = facts::<OrderEvent>(batch, "order")?;
     let payments = facts::<PaymentEvent>(batch, "payment")?;

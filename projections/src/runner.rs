@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use crate::{Projection, ProjectionError, poison};
 
-/// Events per transaction. Enough that the commit costs little per event (two hundred events are
-/// a few milliseconds of work), few enough that a batch is about a megabyte in memory.
+/// Events per transaction. Enough that the commit, some milliseconds, is the smaller part of the
+/// work; few enough that a batch of usual events is about a megabyte.
 pub(crate) const BATCH: i64 = 1_000;
 
 /// How often the log is looked at when nobody wakes the projection: what other processes append

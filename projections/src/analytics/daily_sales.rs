@@ -73,7 +73,7 @@ impl Credit {
     }
 }
 
-/// Five statements per batch, however many events it holds.
+/// Four statements per batch, however many events it holds.
 pub(super) async fn apply(
     conn: &mut PgConnection,
     batch: &[Recorded],
