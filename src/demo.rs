@@ -210,11 +210,7 @@ struct Lot {
     unit_cost: Money,
 }
 
-async fn stock_up(
-    importer: &Importer,
-    lot: &Lot,
-    at: DateTime<Utc>,
-) -> Result<Outcome, Failure> {
+async fn stock_up(importer: &Importer, lot: &Lot, at: DateTime<Utc>) -> Result<Outcome, Failure> {
     let receipt = Receipt {
         location: lot.location.into(),
         quantity: lot.quantity,
@@ -228,11 +224,7 @@ async fn stock_up(
 }
 
 /// The last event of the shop's history.
-async fn finish(
-    importer: &Importer,
-    first: &NewProduct,
-    at: DateTime<Utc>,
-) -> Result<(), Failure> {
+async fn finish(importer: &Importer, first: &NewProduct, at: DateTime<Utc>) -> Result<(), Failure> {
     let correction = Correction {
         location: MAIN_LOCATION.into(),
         delta: 2,
@@ -244,6 +236,3 @@ async fn finish(
     inventory::adjust(&importer.ctx, &intent, first_variant(first), correction).await?;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

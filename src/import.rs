@@ -29,13 +29,11 @@ mod progress;
 pub mod report;
 pub mod shape;
 mod table;
-#[cfg(test)]
-mod tests;
 
 pub use importer::Importer;
 pub(crate) use importer::{CARD, Failure, Outcome};
-pub(crate) use products::variant_id;
 use problem::{Problem, Problems};
+pub(crate) use products::variant_id;
 use report::Report;
 
 /// Code of the place where everything that is taken over is stocked.
@@ -47,9 +45,8 @@ const BAD_INPUT: u8 = 2;
 /// Imports a Shopify product file. Exits with 2 if it, or a row of it, is bad.
 pub async fn products(place: &DataPlace, file: &ImportFile) -> anyhow::Result<ExitCode> {
     let store = StoreId::of_slug(&file.store);
-    let (catalogue, problems) = checked(file, |bytes, currency, problems| {
-        products::read(bytes, store, currency, problems)
-    });
+    let (catalogue, problems) =
+        checked(file, |bytes, currency, problems| products::read(bytes, store, currency, problems));
     if let Some(code) = stop_early(file, &problems, &catalogue.summary())? {
         return Ok(code);
     }
@@ -98,7 +95,11 @@ fn stop_early(
     summary: &str,
 ) -> anyhow::Result<Option<ExitCode>> {
     if !problems.is_empty() {
-        complain(&format!("{}: {} problems, nothing was imported", file.file.display(), problems.count()));
+        complain(&format!(
+            "{}: {} problems, nothing was imported",
+            file.file.display(),
+            problems.count()
+        ));
         complain(problems.to_string().trim_end());
         return Ok(Some(ExitCode::from(BAD_INPUT)));
     }

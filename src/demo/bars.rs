@@ -28,9 +28,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>White beans from the dry north of Peru. Lime, white raisin and a little pepper; \
                hardly any bitterness for a dark bar.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-PER75-070", 650, 78),
-        ],
+        variants: &[("", "BAR-PER75-070", 650, 78)],
     },
     Item {
         handle: "belize-maya-mountain-70",
@@ -41,9 +39,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Fermented for six days under banana leaves by 360 families. Pineapple, honey, \
                tobacco.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-BLZ70-070", 625, 78),
-        ],
+        variants: &[("", "BAR-BLZ70-070", 625, 78)],
     },
     Item {
         handle: "kokoa-kamili-tanzania-78",
@@ -54,9 +50,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>The darkest of our origin bars. Black cherry and cold coffee, a clean dry \
                end.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-TZA78-070", 625, 78),
-        ],
+        variants: &[("", "BAR-TZA78-070", 625, 78)],
     },
     Item {
         handle: "idukki-hills-india-68",
@@ -67,9 +61,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Grown between nutmeg and pepper vines in Kerala, and you can taste the \
                neighbours.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-IND68-070", 595, 78),
-        ],
+        variants: &[("", "BAR-IND68-070", 595, 78)],
     },
     Item {
         handle: "house-milk-45",
@@ -80,10 +72,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Our everyday bar: much cocoa for a milk chocolate, Jersey milk powder, a pinch \
                of salt. Caramel and toasted oats.</p>",
         option: "Size",
-        variants: &[
-            ("70 g", "BAR-MLK45-070", 495, 78),
-            ("250 g slab", "BAR-MLK45-250", 1450, 265),
-        ],
+        variants: &[("70 g", "BAR-MLK45-070", 495, 78), ("250 g slab", "BAR-MLK45-250", 1450, 265)],
     },
     Item {
         handle: "brown-butter-milk-50",
@@ -94,9 +83,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Butter browned in a copper pan until it smells of hazelnut, conched into dark \
                milk for two nights.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-BBT50-070", 575, 78),
-        ],
+        variants: &[("", "BAR-BBT50-070", 575, 78)],
     },
     Item {
         handle: "sourdough-and-sea-salt",
@@ -107,9 +94,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Crumbs of yesterday's sourdough from the bakery next door, toasted and folded \
                into milk chocolate with Maldon salt.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-SDS-070", 595, 80),
-        ],
+        variants: &[("", "BAR-SDS-070", 595, 80)],
     },
     Item {
         handle: "buckwheat-crunch",
@@ -120,9 +105,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Roasted buckwheat in dark chocolate. Sounds virtuous, tastes like the corner of \
                a flapjack.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-BKW66-070", 575, 78),
-        ],
+        variants: &[("", "BAR-BKW66-070", 575, 78)],
     },
     Item {
         handle: "smoked-almond-64",
@@ -133,9 +116,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Almonds smoked over old cask staves, chopped by hand. Good with whisky, which \
                is how it began.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-SMA64-090", 695, 98),
-        ],
+        variants: &[("", "BAR-SMA64-090", 695, 98)],
     },
     Item {
         handle: "raspberry-and-rose-white",
@@ -146,9 +127,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Freeze-dried raspberries and one petal's worth of rose on white chocolate made \
                with real cocoa butter.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-RSR-070", 575, 78),
-        ],
+        variants: &[("", "BAR-RSR-070", 575, 78)],
     },
     Item {
         handle: "caramelised-white-32",
@@ -159,10 +138,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>White chocolate baked low for five hours until it turns the colour of \
                shortbread and tastes of it.</p>",
         option: "Size",
-        variants: &[
-            ("70 g", "BAR-CWH32-070", 575, 78),
-            ("250 g slab", "BAR-CWH32-250", 1650, 265),
-        ],
+        variants: &[("70 g", "BAR-CWH32-070", 575, 78), ("250 g slab", "BAR-CWH32-250", 1650, 265)],
     },
     Item {
         handle: "oat-milk-chocolate-48",
@@ -173,9 +149,7 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Creamy without the cow. Oats from the Cotswolds, cocoa from Ghana. The bar our \
                own milk bar is jealous of.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-OAT48-070", 550, 78),
-        ],
+        variants: &[("", "BAR-OAT48-070", 550, 78)],
     },
     Item {
         handle: "coconut-and-lime-vegan",
@@ -185,9 +159,7 @@ pub(super) const BARS: &[Item] = &[
         tags: "vegan, white",
         text: "<p>White chocolate made with coconut milk, sharp with lime zest.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-CCL-070", 575, 78),
-        ],
+        variants: &[("", "BAR-CCL-070", 575, 78)],
     },
     Item {
         handle: "hundred-per-cent",
@@ -197,9 +169,7 @@ pub(super) const BARS: &[Item] = &[
         tags: "dark, vegan, no sugar",
         text: "<p>Cocoa. Nothing else. Sold with a warning and bought again without one.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-100-050", 650, 58),
-        ],
+        variants: &[("", "BAR-100-050", 650, 58)],
     },
     Item {
         handle: "library-of-origins",
@@ -210,8 +180,6 @@ pub(super) const BARS: &[Item] = &[
         text: "<p>Five origin bars in a box shaped like a book, with a tasting card for six \
                evenings.</p>",
         option: "",
-        variants: &[
-            ("", "BAR-LIB-350", 2950, 420),
-        ],
+        variants: &[("", "BAR-LIB-350", 2950, 420)],
     },
 ];

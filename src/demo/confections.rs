@@ -103,10 +103,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         text: "<p>Fondant creams as great-aunts remember them, with crystallised petals from a \
                firm that does nothing else.</p>",
         option: "Box",
-        variants: &[
-            ("9 pieces", "PRA-RVC-09", 1195, 115),
-            ("16 pieces", "PRA-RVC-16", 1950, 200),
-        ],
+        variants: &[("9 pieces", "PRA-RVC-09", 1195, 115), ("16 pieces", "PRA-RVC-16", 1950, 200)],
     },
     Item {
         handle: "cocoa-dusted-truffles",
@@ -117,10 +114,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         text: "<p>Fresh cream, 66% Ecuador, nothing to hide behind. Best within ten days, which \
                has never been a problem.</p>",
         option: "Weight",
-        variants: &[
-            ("150 g", "TRU-COC-150", 995, 175),
-            ("400 g", "TRU-COC-400", 2395, 440),
-        ],
+        variants: &[("150 g", "TRU-COC-150", 995, 175), ("400 g", "TRU-COC-400", 2395, 440)],
     },
     Item {
         handle: "champagne-truffles",
@@ -131,10 +125,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         text: "<p>Milk ganache with Marc de Champagne, rolled in icing sugar. Contains \
                alcohol.</p>",
         option: "Weight",
-        variants: &[
-            ("150 g", "TRU-CHA-150", 1295, 175),
-            ("400 g", "TRU-CHA-400", 2995, 440),
-        ],
+        variants: &[("150 g", "TRU-CHA-150", 1295, 175), ("400 g", "TRU-CHA-400", 2995, 440)],
     },
     Item {
         handle: "islay-whisky-truffles",
@@ -144,9 +135,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         tags: "alcohol, dark",
         text: "<p>Peat smoke and dark chocolate. Contains alcohol, and opinions about it.</p>",
         option: "",
-        variants: &[
-            ("", "TRU-ISL-150", 1350, 175),
-        ],
+        variants: &[("", "TRU-ISL-150", 1350, 175)],
     },
     Item {
         handle: "tahini-and-date-truffles",
@@ -156,9 +145,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         tags: "vegan",
         text: "<p>Medjool dates, tahini from Nablus, 70% Uganda. Soft, nutty, vegan.</p>",
         option: "",
-        variants: &[
-            ("", "TRU-TAH-150", 1095, 175),
-        ],
+        variants: &[("", "TRU-TAH-150", 1095, 175)],
     },
     Item {
         handle: "yuzu-white-truffles",
@@ -168,9 +155,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         tags: "white",
         text: "<p>White ganache with yuzu juice and zest, dusted with freeze-dried mandarin.</p>",
         option: "",
-        variants: &[
-            ("", "TRU-YUZ-150", 1195, 175),
-        ],
+        variants: &[("", "TRU-YUZ-150", 1195, 175)],
     },
     Item {
         handle: "hazelnut-rochers",
@@ -181,10 +166,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         text: "<p>A whole roasted hazelnut in gianduja, rolled in wafer crumbs. You know the \
                other one. This is what it was copied from.</p>",
         option: "Weight",
-        variants: &[
-            ("150 g", "TRU-ROC-150", 1095, 175),
-            ("400 g", "TRU-ROC-400", 2595, 440),
-        ],
+        variants: &[("150 g", "TRU-ROC-150", 1095, 175), ("400 g", "TRU-ROC-400", 2595, 440)],
     },
     Item {
         handle: "honeycomb-shards",
@@ -194,9 +176,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         tags: "milk",
         text: "<p>Cinder toffee broken with a hammer and half dipped in milk chocolate.</p>",
         option: "",
-        variants: &[
-            ("", "CON-HNY-180", 895, 205),
-        ],
+        variants: &[("", "CON-HNY-180", 895, 205)],
     },
     Item {
         handle: "candied-orange-batons",
@@ -206,9 +186,7 @@ pub(super) const CONFECTIONS: &[Item] = &[
         tags: "dark, vegan",
         text: "<p>Orange peel candied over five days, dipped in 70%.</p>",
         option: "",
-        variants: &[
-            ("", "CON-ORG-160", 1050, 185),
-        ],
+        variants: &[("", "CON-ORG-160", 1050, 185)],
     },
     Item {
         handle: "chocolate-almond-dragees",
@@ -218,9 +196,6 @@ pub(super) const CONFECTIONS: &[Item] = &[
         tags: "nuts",
         text: "<p>Caramelised almonds tumbled in milk chocolate for a day, then in cocoa.</p>",
         option: "Weight",
-        variants: &[
-            ("120 g", "CON-DRA-120", 795, 140),
-            ("500 g tin", "CON-DRA-500", 2495, 620),
-        ],
+        variants: &[("120 g", "CON-DRA-120", 795, 140), ("500 g tin", "CON-DRA-500", 2495, 620)],
     },
 ];

@@ -92,7 +92,8 @@ pub(super) fn sales(shelf: &[NewProduct], base: DateTime<Utc>) -> Vec<Sale> {
 fn moment(dice: &mut Dice, base: DateTime<Utc>) -> DateTime<Utc> {
     let days = u32::try_from(DAYS).expect("two months");
     // The smaller of two throws is nearer to the end, twice as often as not.
-    let day = |dice: &mut Dice| base - Days::new(u64::from(1 + dice.roll(days).min(dice.roll(days))));
+    let day =
+        |dice: &mut Dice| base - Days::new(u64::from(1 + dice.roll(days).min(dice.roll(days))));
     let mut date = day(dice);
     if !matches!(date.weekday(), Weekday::Sat | Weekday::Sun) && dice.roll(3) == 0 {
         date = day(dice);

@@ -39,9 +39,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Cardamom, ginger, black pepper and cinnamon bark, ground the morning it is \
                mixed.</p>",
         option: "",
-        variants: &[
-            ("", "DRK-MAS-250", 1195, 330),
-        ],
+        variants: &[("", "DRK-MAS-250", 1195, 330)],
     },
     Item {
         handle: "mexican-stone-ground-discs",
@@ -52,9 +50,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Coarse discs of cocoa, sugar and cinnamon to break into hot water and froth. \
                Grainy on purpose.</p>",
         option: "",
-        variants: &[
-            ("", "DRK-OAX-200", 995, 225),
-        ],
+        variants: &[("", "DRK-OAX-200", 995, 225)],
     },
     Item {
         handle: "cacao-tea",
@@ -65,9 +61,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>The husks of our roast, which smell too good to throw away. Brews like tea, \
                smells like the workshop.</p>",
         option: "",
-        variants: &[
-            ("", "DRK-HSK-100", 650, 130),
-        ],
+        variants: &[("", "DRK-HSK-100", 650, 130)],
     },
     Item {
         handle: "cocoa-nibs",
@@ -77,10 +71,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "vegan, no sugar",
         text: "<p>Cracked and winnowed. For porridge, salads and the cook's own pocket.</p>",
         option: "Weight",
-        variants: &[
-            ("150 g", "BAK-NIB-150", 695, 170),
-            ("1 kg", "BAK-NIB-1000", 2995, 1020),
-        ],
+        variants: &[("150 g", "BAK-NIB-150", 695, 170), ("1 kg", "BAK-NIB-1000", 2995, 1020)],
     },
     Item {
         handle: "bakers-callets-70",
@@ -103,9 +94,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "vegan, no sugar",
         text: "<p>Not alkalised, so it keeps its fruit and makes a red-brown cake.</p>",
         option: "",
-        variants: &[
-            ("", "BAK-COC-250", 795, 275),
-        ],
+        variants: &[("", "BAK-COC-250", 795, 275)],
     },
     Item {
         handle: "hazelnut-spread",
@@ -115,10 +104,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "nuts, bestseller",
         text: "<p>Half of the jar is hazelnuts. No palm oil. A spoon is provided by you.</p>",
         option: "Jar",
-        variants: &[
-            ("220 g", "LAR-HZS-220", 850, 360),
-            ("500 g", "LAR-HZS-500", 1650, 720),
-        ],
+        variants: &[("220 g", "LAR-HZS-220", 850, 360), ("500 g", "LAR-HZS-500", 1650, 720)],
     },
     Item {
         handle: "salted-caramel-sauce",
@@ -128,9 +114,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "",
         text: "<p>The inside of our caramels, by the jar.</p>",
         option: "",
-        variants: &[
-            ("", "LAR-SCS-250", 750, 410),
-        ],
+        variants: &[("", "LAR-SCS-250", 750, 410)],
     },
     Item {
         handle: "cocoa-balsamic",
@@ -141,9 +125,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Aged Modena vinegar with cocoa nibs. On strawberries, on parmesan, on a \
                dare.</p>",
         option: "",
-        variants: &[
-            ("", "LAR-BAL-100", 1195, 260),
-        ],
+        variants: &[("", "LAR-BAL-100", 1195, 260)],
     },
     Item {
         handle: "advent-calendar",
@@ -168,10 +150,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "seasonal, winter, milk",
         text: "<p>Cast in a tin mould from 1911. He leans a little; so did the tinsmith.</p>",
         option: "Size",
-        variants: &[
-            ("120 g", "SEA-NIC-120", 1295, 190),
-            ("400 g", "SEA-NIC-400", 2995, 520),
-        ],
+        variants: &[("120 g", "SEA-NIC-120", 1295, 190), ("400 g", "SEA-NIC-400", 2995, 520)],
     },
     Item {
         handle: "yule-log-praline",
@@ -181,9 +160,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "seasonal, winter, nuts",
         text: "<p>A hazelnut praline log with bark of dark chocolate, to slice at the table.</p>",
         option: "",
-        variants: &[
-            ("", "SEA-YUL-350", 2495, 430),
-        ],
+        variants: &[("", "SEA-YUL-350", 2495, 430)],
     },
     Item {
         handle: "easter-egg-thick-shell",
@@ -194,10 +171,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>The shell is as thick as a bar because that is the point of an egg. Sold from \
                January to Easter.</p>",
         option: "Kind",
-        variants: &[
-            ("Dark 70%", "SEA-EGG-DRK", 2650, 420),
-            ("Milk 45%", "SEA-EGG-MLK", 2650, 420),
-        ],
+        variants: &[("Dark 70%", "SEA-EGG-DRK", 2650, 420), ("Milk 45%", "SEA-EGG-MLK", 2650, 420)],
     },
     Item {
         handle: "mulled-cocoa-kit",
@@ -208,9 +182,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Flaked chocolate, a muslin bag of spices, orange sugar and instructions short \
                enough to follow after the first cup.</p>",
         option: "",
-        variants: &[
-            ("", "GFT-MUL", 2250, 540),
-        ],
+        variants: &[("", "GFT-MUL", 2250, 540)],
     },
     Item {
         handle: "tasting-evening-for-four",
@@ -221,9 +193,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Five bars, twenty tasting squares, palate water biscuits, scoring cards and an \
                argument starter.</p>",
         option: "",
-        variants: &[
-            ("", "GFT-TST4", 4200, 860),
-        ],
+        variants: &[("", "GFT-TST4", 4200, 860)],
     },
     Item {
         handle: "the-hamper",
@@ -234,10 +204,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>A willow basket with pralines, truffles, spread, drinking chocolate and two \
                bars. Heavy, in a good way.</p>",
         option: "Size",
-        variants: &[
-            ("Small", "GFT-HMP-S", 5500, 1900),
-            ("Large", "GFT-HMP-L", 9500, 3800),
-        ],
+        variants: &[("Small", "GFT-HMP-S", 5500, 1900), ("Large", "GFT-HMP-L", 9500, 3800)],
     },
     Item {
         handle: "letterbox-chocolates",
@@ -248,9 +215,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Thin enough for the door, good enough to apologise with. Handwritten card \
                included.</p>",
         option: "",
-        variants: &[
-            ("", "GFT-LTR", 1450, 210),
-        ],
+        variants: &[("", "GFT-LTR", 1450, 210)],
     },
     Item {
         handle: "gift-card-envelope",
@@ -260,9 +225,7 @@ pub(super) const PANTRY: &[Item] = &[
         tags: "gift",
         text: "<p>Tell us what to write. We will not improve it.</p>",
         option: "",
-        variants: &[
-            ("", "GFT-CRD", 250, 20),
-        ],
+        variants: &[("", "GFT-CRD", 250, 20)],
     },
     Item {
         handle: "molinillo-whisk",
@@ -273,9 +236,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Turned from one piece of alder in Michoacán. Spins between the palms and makes \
                the foam.</p>",
         option: "",
-        variants: &[
-            ("", "TOO-MOL", 1850, 140),
-        ],
+        variants: &[("", "TOO-MOL", 1850, 140)],
     },
     Item {
         handle: "polycarbonate-mould",
@@ -286,9 +247,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>The professional kind. Polish it, do not scratch it, never put it in the \
                dishwasher.</p>",
         option: "",
-        variants: &[
-            ("", "TOO-MLD-24", 2250, 480),
-        ],
+        variants: &[("", "TOO-MLD-24", 2250, 480)],
     },
     Item {
         handle: "tempering-thermometer",
@@ -299,9 +258,7 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>Marked at 27, 31 and 45 degrees, which is all you need to know about \
                tempering.</p>",
         option: "",
-        variants: &[
-            ("", "TOO-THM", 1650, 95),
-        ],
+        variants: &[("", "TOO-THM", 1650, 95)],
     },
     Item {
         handle: "marble-slab",
@@ -326,8 +283,6 @@ pub(super) const PANTRY: &[Item] = &[
         text: "<p>One litre, a lip on both sides, white inside so that you see when the milk \
                catches.</p>",
         option: "",
-        variants: &[
-            ("", "TOO-PAN-1L", 3400, 720),
-        ],
+        variants: &[("", "TOO-PAN-1L", 3400, 720)],
     },
 ];

@@ -37,16 +37,13 @@ pub(super) fn price(row: &Row<'_>, column: &str, currency: Currency) -> Result<M
     }
     let money = Money::parse(text, currency).map_err(|error| match error {
         MoneyError::NotANumber => wrong("is not a number"),
-        MoneyError::TooPrecise => {
-            wrong(&format!("has more decimals than {} has", currency.code()))
-        }
+        MoneyError::TooPrecise => wrong(&format!("has more decimals than {} has", currency.code())),
         MoneyError::TooLarge => wrong("is too large"),
     })?;
     if money.amount_minor < 0 {
-        return Err(row.problem(
-            column,
-            format!("`{}` is negative; a price is 0 or more", shown(text)),
-        ));
+        return Err(
+            row.problem(column, format!("`{}` is negative; a price is 0 or more", shown(text)))
+        );
     }
     if money.amount_minor > domain::catalog::PRICE_MINOR_MAX {
         return Err(wrong("is too large"));
@@ -74,7 +71,8 @@ pub(super) fn grams(row: &Row<'_>, column: &str) -> Result<Option<u32>, Problem>
         return Ok(None);
     }
     let weight = Decimal::from_str_exact(text).ok().filter(|weight| !weight.is_sign_negative());
-    let rounded = weight.map(|it| it.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero));
+    let rounded =
+        weight.map(|it| it.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero));
     match rounded.and_then(|weight| weight.to_u32()) {
         Some(0) => Ok(None),
         Some(grams) => Ok(Some(grams)),
@@ -91,9 +89,7 @@ pub(super) fn truth(row: &Row<'_>, column: &str, empty: bool) -> Result<bool, Pr
         "" => Ok(empty),
         "true" | "yes" | "1" => Ok(true),
         "false" | "no" | "0" => Ok(false),
-        other => {
-            Err(row.problem(column, format!("`{}` is neither true nor false", shown(other))))
-        }
+        other => Err(row.problem(column, format!("`{}` is neither true nor false", shown(other)))),
     }
 }
 
@@ -102,14 +98,12 @@ pub(super) fn moment(row: &Row<'_>, column: &str) -> Result<DateTime<Utc>, Probl
     let text = row.get(column);
     let day = || Some(NaiveDate::parse_from_str(text, "%d/%m/%Y").ok()?.and_time(NaiveTime::MIN));
     let minute = || NaiveDateTime::parse_from_str(text, "%d/%m/%Y %H:%M").ok();
-    match day().or_else(minute).filter(|moment| YEARS.contains(&moment.year())) {
-        Some(moment) => Ok(moment.and_utc()),
-        None => {
-            let message = format!(
-                "`{}` is not a date; write it like 1/12/2010 or 1/12/2010 8:26, day first",
-                shown(text)
-            );
-            Err(row.problem(column, message))
-        }
-    }
+    let moment = day().or_else(minute).filter(|moment| YEARS.contains(&moment.year()));
+    moment.map(|moment| moment.and_utc()).ok_or_else(|| {
+        let message = format!(
+            "`{}` is not a date; write it like 1/12/2010 or 1/12/2010 8:26, day first",
+            shown(text)
+        );
+        row.problem(column, message)
+    })
 }

@@ -60,7 +60,8 @@ pub(super) const SHOPIFY_PRODUCTS: Schema = Schema {
 /// Columns per market (`Included / Europe`), per sales channel and of the shop's own fields.
 fn shopify_pattern(name: &str) -> bool {
     let prefixes = ["Google Shopping / ", "Included / ", "Price / ", "Compare At Price / "];
-    let of_market = prefixes.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
+    let of_market =
+        prefixes.iter().any(|prefix| name.len() > prefix.len() && name.starts_with(prefix));
     let metafield = name.contains("(product.metafields.") || name.contains("(variant.metafields.");
     of_market || (metafield && name.ends_with(')'))
 }

@@ -48,7 +48,7 @@ pub struct Importer {
 
 /// What became of one thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It was not there before.
     Created,
     /// It was there and is different now.
@@ -59,7 +59,7 @@ pub enum Outcome {
 
 /// Why a thing could not be taken over.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// This one cannot; the others can. What is wrong and what to do.
     Refused(String),
     /// Nothing can: the run ends, and the next one goes on where it stopped.
@@ -247,6 +247,8 @@ impl From<sqlx::Error> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::Fatal(anyhow::Error::new(error).context("the import stopped; run it again to go on"))
+        Failure::Fatal(
+            anyhow::Error::new(error).context("the import stopped; run it again to go on"),
+        )
     }
 }

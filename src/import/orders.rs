@@ -30,26 +30,27 @@ mod purchase;
 mod refunds;
 mod stock;
 
-pub(crate) use file::{Cancellation, History, Invoice, read};
+use file::{Cancellation, Invoice};
+pub use file::{History, read};
 use purchase::Standing;
 
 /// What a run calls the things it counts.
-pub(crate) const PRODUCTS: &str = "products";
+pub const PRODUCTS: &str = "products";
 /// See [`PRODUCTS`].
-pub(crate) const RECEIPTS: &str = "receipts";
+pub const RECEIPTS: &str = "receipts";
 /// See [`PRODUCTS`].
-pub(crate) const ORDERS: &str = "orders";
+pub const ORDERS: &str = "orders";
 /// See [`PRODUCTS`].
-pub(crate) const CORRECTIONS: &str = "stock corrections";
+pub const CORRECTIONS: &str = "stock corrections";
 /// See [`PRODUCTS`].
-pub(crate) const CANCELLATIONS: &str = "cancellations";
+pub const CANCELLATIONS: &str = "cancellations";
 
 /// Variants by the merchant's code.
 type Variants = HashMap<String, VariantId>;
 
 impl History {
     /// What an import of it would do at most, in words, with the sums to check against.
-    pub(crate) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let sum = |amounts: &mut dyn Iterator<Item = Money>| {
             let first = amounts.next()?;
             Money::sum(first.currency, std::iter::once(first).chain(amounts))
@@ -70,7 +71,7 @@ impl History {
 }
 
 /// Brings the store's history to what the file says.
-pub(crate) async fn take_over(importer: &Importer, history: &History) -> anyhow::Result<Report> {
+pub async fn take_over(importer: &Importer, history: &History) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let variants = articles::take_over(importer, history, &mut report).await?;
     // Before stock is counted, checkouts of a run that was killed end or give back what they hold.
@@ -88,7 +89,7 @@ pub(crate) async fn take_over(importer: &Importer, history: &History) -> anyhow:
 }
 
 /// A file and what the store has of it already.
-pub(crate) struct Open<'a> {
+struct Open<'a> {
     history: &'a History,
     variants: &'a Variants,
     /// Beside the orders; none for those that cannot be taken over.
@@ -132,9 +133,10 @@ async fn corrected(
     variants: &Variants,
     problems: &mut Problems,
 ) -> anyhow::Result<Vec<Option<bool>>> {
-    let work = history.corrections.iter().map(|invoice| {
-        (invoice.place, is_corrected(importer, invoice, variants).boxed())
-    });
+    let work = history
+        .corrections
+        .iter()
+        .map(|invoice| (invoice.place, is_corrected(importer, invoice, variants).boxed()));
     importer.each("looking", work.collect(), problems).await
 }
 

@@ -1,5 +1,6 @@
 //! Product files in the store: makes what is missing, changes what differs.
 
+use chrono::{DateTime, Utc};
 use commands::{catalog, inventory};
 use domain::{
     catalog::{NewDetails, NewProduct, NewVariant, Product, Status, Variant},
@@ -19,19 +20,21 @@ use super::{
 
 mod file;
 
-pub(crate) use file::{Catalogue, Listing, read, variant_id};
+use file::Listing;
+pub(crate) use file::variant_id;
+pub use file::{Catalogue, read};
 
 /// Reference of the receipt that brings the stock a product file names.
-pub(crate) const OPENING: &str = "product import";
+const OPENING: &str = "product import";
 
 /// What a run calls the things it counts.
-pub(crate) const PRODUCTS: &str = "products";
+pub const PRODUCTS: &str = "products";
 /// See [`PRODUCTS`].
-pub(crate) const RECEIPTS: &str = "opening stocks";
+pub const RECEIPTS: &str = "opening stocks";
 
 impl Catalogue {
     /// What an import of it would do at most, in words.
-    pub(crate) fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         format!(
             "{} products, {} variants{}",
             self.listings.len(),
@@ -47,10 +50,7 @@ impl Catalogue {
 
 /// Brings the store's catalogue to what the file says. Products, variants and stock that the file
 /// does not name are left alone.
-pub(crate) async fn take_over(
-    importer: &Importer,
-    catalogue: &Catalogue,
-) -> anyhow::Result<Report> {
+pub async fn take_over(importer: &Importer, catalogue: &Catalogue) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let work = catalogue.listings.iter();
     let work = work.map(|listing| (listing.place, one_product(importer, listing).boxed()));
@@ -58,9 +58,8 @@ pub(crate) async fn take_over(
     report.tallies.push((PRODUCTS, tally(done)));
     let openings = catalogue.listings.iter().flat_map(|listing| {
         let stocks = listing.stock.iter().enumerate().filter(|(_, stock)| stock.quantity > 0);
-        stocks.map(move |(index, stock)| {
-            (stock.place, open_stock(importer, listing, index).boxed())
-        })
+        stocks
+            .map(move |(index, stock)| (stock.place, open_stock(importer, listing, index).boxed()))
     });
     let done = importer.each(RECEIPTS, openings.collect(), &mut report.problems).await?;
     report.tallies.push((RECEIPTS, tally(done)));
@@ -73,7 +72,7 @@ async fn one_product(importer: &Importer, listing: &Listing) -> Result<Outcome, 
     let handle = &listing.product.handle;
     let found = catalog::find_by_handle(&importer.ctx, importer.store, handle).await?;
     let Some(id) = found else {
-        let id = create(importer, &listing.product).await?;
+        let id = create(importer, &listing.product, importer.ctx.now()).await?;
         show(importer, id, listing).await?;
         return Ok(Outcome::Created);
     };
@@ -98,10 +97,11 @@ async fn one_product(importer: &Importer, listing: &Listing) -> Result<Outcome, 
 pub(crate) async fn create(
     importer: &Importer,
     product: &NewProduct,
+    at: DateTime<Utc>,
 ) -> Result<ProductId, Failure> {
     let handle = product.handle.as_str();
     let id = ProductId::derive(&[importer.store.0.as_bytes(), b"import", handle.as_bytes()]);
-    let intent = importer.intent(&["product", handle], importer.ctx.now());
+    let intent = importer.intent(&["product", handle], at);
     catalog::create(&importer.ctx, &intent, id, product.clone()).await?;
     Ok(id)
 }
@@ -150,11 +150,8 @@ async fn change_variant(
         return Ok(version);
     }
     let intent = importer.intent(&["price", &own_id, &version.to_string()], now);
-    let new = catalog::NewPrice {
-        variant_id: found.variant_id,
-        price,
-        compare_at: wanted.compare_at,
-    };
+    let new =
+        catalog::NewPrice { variant_id: found.variant_id, price, compare_at: wanted.compare_at };
     Ok(catalog::set_price(ctx, &intent, id, new).await?.version)
 }
 

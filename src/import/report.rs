@@ -39,7 +39,11 @@ impl Report {
 impl fmt::Display for Report {
     /// A table of the tallies, then the notes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<20}{:>9}{:>9}{:>11}{:>8}", "", "created", "updated", "unchanged", "failed")?;
+        writeln!(
+            f,
+            "{:<20}{:>9}{:>9}{:>11}{:>8}",
+            "", "created", "updated", "unchanged", "failed"
+        )?;
         for (kind, tally) in &self.tallies {
             let Tally { created, updated, unchanged, failed } = tally;
             writeln!(f, "{kind:<20}{created:>9}{updated:>9}{unchanged:>11}{failed:>8}")?;

@@ -3,9 +3,7 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
-    fs::File,
     io::{BufRead as _, BufReader, Read},
-    path::Path,
     rc::Rc,
 };
 
@@ -73,21 +71,8 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Reads the file and hands each row to `take`; rows whose fields are all empty are skipped. Goes
-/// on after a bad row, to tell about all of them at once, and ends at a broken structure.
-pub(super) fn read_file(
-    path: &Path,
-    schema: &Schema,
-    problems: &mut Problems,
-    take: impl FnMut(Row<'_>, &mut Problems),
-) {
-    match File::open(path) {
-        Ok(file) => read(file, schema, problems, take),
-        Err(error) => problems.push(Problem::of_file(format!("cannot be opened: {error}"))),
-    }
-}
-
-/// See [`read_file`].
+/// Reads a file and hands each row to `take`; rows whose fields are all empty are skipped. Goes on
+/// after a bad row, to tell about all of them at once, and ends at a broken structure.
 pub(super) fn read(
     file: impl Read,
     schema: &Schema,
@@ -150,7 +135,7 @@ fn explain(error: csv::Error) -> Problem {
     let csv::ErrorKind::Io(error) = error.into_kind() else {
         return Problem::of_file(format!("cannot be read: {text}"));
     };
-    let inner = error.into_inner().map(|inner| inner.downcast::<Problem>());
+    let inner = error.into_inner().map(<dyn std::error::Error + Send + Sync>::downcast::<Problem>);
     match inner {
         Some(Ok(problem)) => *problem,
         _ => Problem::of_file(format!("cannot be read: {text}")),

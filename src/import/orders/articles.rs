@@ -1,5 +1,6 @@
 //! Products made of codes.
 
+use chrono::{DateTime, Utc};
 use commands::catalog;
 use domain::catalog::{NewProduct, NewVariant, handle_of};
 use event_schemas::ids::{ProductId, VariantId};
@@ -39,10 +40,10 @@ async fn one(importer: &Importer, article: &Article) -> Result<(Outcome, Variant
             return Ok((Outcome::Unchanged, id));
         }
         Some(found) => (found.product_id, Outcome::Updated),
-        None => (products::create(importer, &own).await?, Outcome::Created),
+        None => (products::create(importer, &own, article.at).await?, Outcome::Created),
     };
     if article.price.is_some() {
-        return Ok((publish(importer, product, &own).await?.unwrap_or(outcome), id));
+        return Ok((publish(importer, (product, &own), article.at).await?.unwrap_or(outcome), id));
     }
     Ok((outcome, id))
 }
@@ -50,10 +51,10 @@ async fn one(importer: &Importer, article: &Article) -> Result<(Outcome, Variant
 /// Puts it on sale, unless somebody took it off on purpose since.
 async fn publish(
     importer: &Importer,
-    id: ProductId,
-    product: &NewProduct,
+    (id, product): (ProductId, &NewProduct),
+    at: DateTime<Utc>,
 ) -> Result<Option<Outcome>, Failure> {
-    let intent = importer.intent(&["publish", &product.handle], importer.ctx.now());
+    let intent = importer.intent(&["publish", &product.handle], at);
     let done = match catalog::publish(&importer.ctx, &intent, id).await {
         Ok(done) => done,
         // It left the range, or never had a price: old orders can still be taken over.
@@ -91,7 +92,13 @@ fn handle_of_code(code: &str) -> String {
     let digest = Sha256::digest(code.as_bytes());
     let short: String = code.chars().take(60).collect();
     let spelled: String = handle_of(&short).chars().take(100).collect();
-    format!("item-{}-{:02x}{:02x}{:02x}", spelled.trim_end_matches('-'), digest[0], digest[1], digest[2])
+    format!(
+        "item-{}-{:02x}{:02x}{:02x}",
+        spelled.trim_end_matches('-'),
+        digest[0],
+        digest[1],
+        digest[2]
+    )
 }
 
 #[cfg(test)]

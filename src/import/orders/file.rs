@@ -25,7 +25,7 @@ const TEXT_CHARS_MAX: usize = domain::catalog::TEXT_CHARS_MAX;
 
 /// Everything a file tells, in its order.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub struct History {
     /// What is sold, stocked or corrected, by the code's first row.
     pub(crate) articles: Vec<Article>,
     /// Paid orders.
@@ -112,15 +112,8 @@ impl Invoice {
     }
 }
 
-impl History {
-    /// Index of an article by its code.
-    pub(crate) fn by_code(&self) -> HashMap<&str, usize> {
-        self.articles.iter().enumerate().map(|(index, it)| (it.code.as_str(), index)).collect()
-    }
-}
-
 /// Reads a file and checks all that can be known without the store.
-pub(crate) fn read(file: impl Read, currency: Currency, problems: &mut Problems) -> History {
+pub fn read(file: impl Read, currency: Currency, problems: &mut Problems) -> History {
     let mut invoices: Vec<Invoice> = Vec::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
     table::read(file, &ONLINE_RETAIL, problems, |row, problems| {
@@ -174,7 +167,8 @@ fn line(row: &Row<'_>, currency: Currency) -> Result<Line, Problem> {
     let title = text(row, "Description", TEXT_CHARS_MAX)?.to_owned();
     let quantity = amount::whole(row, "Quantity")?;
     if quantity == 0 || QUANTITY_MAX < quantity.saturating_abs() {
-        let message = format!("must be between 1 and {QUANTITY_MAX}, or below zero; not {quantity}");
+        let message =
+            format!("must be between 1 and {QUANTITY_MAX}, or below zero; not {quantity}");
         return Err(row.problem("Quantity", message));
     }
     let unit_price = amount::price(row, "UnitPrice", currency)?;

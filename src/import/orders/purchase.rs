@@ -147,7 +147,10 @@ impl Settled {
                 format!("the order was refused: {detail}")
             }
             Self::Failed(FailureCause::InsufficientStock { lines }) => {
-                format!("{} lines lack stock that others bought meanwhile; run the import again", lines.len())
+                format!(
+                    "{} lines lack stock that others bought meanwhile; run the import again",
+                    lines.len()
+                )
             }
             Self::Failed(cause) => format!("its checkout came to nothing: {cause:?}"),
             Self::Waiting => "its checkout does not go on; see its history".to_owned(),

@@ -65,9 +65,8 @@ async fn refund(
 ) -> Result<Outcome, Failure> {
     let number = &history.orders[original.order].number;
     let found = order::find_by_number(&importer.ctx, importer.store, number).await?;
-    let id = found.ok_or_else(|| {
-        Failure::Refused(format!("its order `{number}` could not be taken over"))
-    })?;
+    let id = found
+        .ok_or_else(|| Failure::Refused(format!("its order `{number}` could not be taken over")))?;
     let placed = placed(importer, id).await?;
     let before = state(&placed, cancellation);
     if before == Some(RefundState::Recorded) {

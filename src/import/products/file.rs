@@ -47,7 +47,7 @@ pub(crate) struct Opening {
 
 /// A whole file.
 #[derive(Debug, Default)]
-pub(crate) struct Catalogue {
+pub struct Catalogue {
     /// In the order of the file.
     pub(crate) listings: Vec<Listing>,
     /// Images named in it, which are not taken over.
@@ -63,7 +63,7 @@ impl Catalogue {
 
 /// Reads a file and checks it against everything that can be known without the store: its form,
 /// the rules for products, and that no handle, variant or SKU stands twice.
-pub(crate) fn read(
+pub fn read(
     file: impl Read,
     store: StoreId,
     currency: Currency,

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -16,7 +18,7 @@ fn told(bytes: &[u8]) -> String {
     let mut text = String::new();
     read(bytes, &SCHEMA, &mut problems, |row, _| {
         let fields = ["Code", "Price", "Title"].map(|column| row.get(column)).join("|");
-        text += &format!("{}: {}\n", row.place, shown(&fields));
+        writeln!(text, "{}: {}", row.place, shown(&fields)).unwrap();
     });
     text + &problems.to_string()
 }

@@ -80,7 +80,7 @@ fn what_is_wrong_with_a_row() {
          9,A,,1000000,1/12/2010,9999999999999,,\n\
          9,A,,1000000,1/12/2010,99999999999,,\n",
     );
-    expect![[r#"
+    expect![[r"
         row 2, column `InvoiceNo`: is empty; every row names its invoice
         row 3, column `StockCode`: is empty; every row names what it is about
         row 4, column `Quantity`: is empty; write a whole number
@@ -105,11 +105,14 @@ fn what_is_wrong_with_a_row() {
         row 22 (line 23), column `Quantity`: is above zero in `C6`, which cancels; its quantities are negative
         row 23 (line 24), column `UnitPrice`: the cancellation has no value, so there is nothing to give back
         row 24 (line 25), column `StockCode`: is no product and has no value, so there is nothing to take over; remove the row
-    "#]].assert_eq(&problems);
+    "]].assert_eq(&problems);
 }
 
+/// An order's number, and units by index of its line.
+type Found = (String, Vec<(usize, u32)>);
+
 /// Orders of one customer, then cancellations; says what each cancellation takes from which order.
-fn originals(rows: &[&str]) -> Vec<Option<(String, Vec<(usize, u32)>)>> {
+fn originals(rows: &[&str]) -> Vec<Option<Found>> {
     let line = |row: &&str| {
         let [number, code, quantity, price, customer] =
             row.split(' ').collect::<Vec<_>>().try_into().unwrap();
@@ -145,7 +148,8 @@ fn a_cancellation_belongs_to_the_latest_order_that_has_it_all() {
 
 #[test]
 fn lines_of_the_same_code_give_back_together() {
-    let rows = ["1 POST 1 18 Ann", "1 A 2 2 Ann", "1 A 3 2 Ann", "C2 A -4 2 Ann", "C2 POST -1 18 Ann"];
+    let rows =
+        ["1 POST 1 18 Ann", "1 A 2 2 Ann", "1 A 3 2 Ann", "C2 A -4 2 Ann", "C2 POST -1 18 Ann"];
     assert_eq!(originals(&rows), [Some(("1".to_owned(), vec![(0, 2), (1, 2)]))]);
 }
 

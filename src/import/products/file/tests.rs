@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -16,14 +18,16 @@ fn shape(catalogue: &Catalogue) -> String {
     for listing in &catalogue.listings {
         let NewProduct { handle, options, tags, variants, .. } = &listing.product;
         let shown = if listing.published { "published" } else { "draft" };
-        text += &format!("{handle} {shown} {options:?} {tags:?}\n");
+        writeln!(text, "{handle} {shown} {options:?} {tags:?}").unwrap();
         for (variant, stock) in variants.iter().zip(&listing.stock) {
             let price = variant.price.unwrap();
             let compare_at = variant.compare_at.map(|it| it.to_decimal().to_string());
-            text += &format!(
-                "  {:?} {:?} {price} {compare_at:?} {:?} {}\n",
+            writeln!(
+                text,
+                "  {:?} {:?} {price} {compare_at:?} {:?} {}",
                 variant.option_values, variant.sku, variant.weight_g, stock.quantity
-            );
+            )
+            .unwrap();
         }
     }
     text
@@ -78,7 +82,7 @@ fn what_is_wrong_with_a_row() {
         "two-titles,y,,,,M,,,,1,",
     ];
     let (_, problems) = parse(&(header.to_owned() + &rows.join("\n")));
-    expect![[r#"
+    expect![[r"
         row 2, column `Handle`: is empty; every row names its product
         row 3, column `Title`: is empty; the first row of a product has its title
         row 4, column `Variant Price`: `abc` is not a number; write it like 12.50
@@ -97,7 +101,7 @@ fn what_is_wrong_with_a_row() {
         row 18, column `Option1 Value`: has a value, but the first row of the product does not name this option
         row 20, column `Variant SKU`: `S-1` is also the SKU of row 19; change one of them
         row 22, column `Title`: handle `two-titles` has another title in row 21; give one of them another handle
-    "#]].assert_eq(&problems);
+    "]].assert_eq(&problems);
 }
 
 #[test]
@@ -114,13 +118,13 @@ fn what_breaks_a_rule_for_products() {
         "twice,,,,,S,2".to_owned(),
     ];
     let (_, problems) = parse(&(header.to_owned() + &rows.join("\n")));
-    expect![[r#"
+    expect![[r"
         row 2, column `Handle`: handle is not usable in a URL; use only a-z, 0-9 and single hyphens between them
         row 3, column `Title`: text is too long; shorten it to 255 characters
         row 4, column `Tags`: text is too long; shorten it to 255 characters
         row 5, column `Variant Price`: is empty in every row of the product; a published product needs a price
         row 8, column `Option1 Value`: another variant of the product has the same option values; change one
-    "#]].assert_eq(&problems);
+    "]].assert_eq(&problems);
 }
 
 #[test]
