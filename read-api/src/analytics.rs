@@ -50,6 +50,7 @@ fn day<'de, D: serde::Deserializer<'de>>(from: D) -> Result<NaiveDate, D::Error>
 
 /// Sales of a time. Each currency stands for itself; nothing is converted.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SalesReport)]
 struct SalesBody {
     /// Time zone of all days.
     #[schema(example = "UTC")]
@@ -67,7 +68,7 @@ struct SalesBody {
 
 /// A day, week or month; the first and the last may be cut by the days asked for.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SalesBucketView)]
+#[schema(as = SalesBucket)]
 struct BucketBody {
     /// First day.
     date: NaiveDate,

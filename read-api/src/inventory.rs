@@ -19,6 +19,7 @@ pub(crate) fn api() -> Api<PgPool> {
 
 /// Units of one variant.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Stock)]
 struct StockBody {
     variant_id: VariantId,
     /// All places together.
@@ -33,6 +34,7 @@ struct StockBody {
 
 /// Units at one place.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StockAtLocation)]
 struct LocationBody {
     /// Code of the place.
     #[schema(example = "main")]
@@ -43,6 +45,7 @@ struct LocationBody {
 
 /// Units, by what they are for.
 #[derive(Debug, Default, Serialize, ToSchema)]
+#[schema(as = StockUnits)]
 struct Units {
     /// Units that are there.
     #[schema(example = 120)]

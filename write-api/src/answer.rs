@@ -12,7 +12,7 @@ use serde::Serialize;
 
 /// What a command came to.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(example = json!({ "id": "prd_01JD5Z7M2K0000000000000000", "version": 3, "position": 184_467 }))]
+#[schema(as = Done, example = json!({ "id": "prd_01JD5Z7M2K0000000000000000", "version": 3, "position": 184_467 }))]
 pub(crate) struct DoneBody {
     /// What was changed.
     id: String,

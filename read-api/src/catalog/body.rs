@@ -12,6 +12,7 @@ use crate::value::money;
 
 /// A product with its variants.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Product)]
 pub(super) struct ProductBody {
     id: ProductId,
     /// Name in URLs, unique in the store.
@@ -40,6 +41,7 @@ pub(super) struct ProductBody {
 
 /// What can be bought.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Variant)]
 struct VariantBody {
     id: VariantId,
     sku: Option<String>,

@@ -65,7 +65,7 @@ pub(super) struct OrderBody {
 
 /// A product line.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = OrderLineView)]
+#[schema(as = OrderLine)]
 struct LineBody {
     id: LineId,
     product_id: ProductId,

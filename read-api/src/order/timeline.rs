@@ -55,7 +55,7 @@ struct TimelineActor {
 ///
 /// Begins with the first attempt to pay, which is before there is an order.
 #[utoipa::path(get, path = "/api/v1/orders/{order_id}/timeline", tag = "orders",
-    operation_id = "order_timeline",
+    operation_id = "timeline",
     params(("order_id" = OrderId, Path), TimelineQuery, api_kit::headers::Read),
     responses((status = 200, description = "A page of entries.", body = Page<TimelineEntry>)))]
 pub(super) async fn list(

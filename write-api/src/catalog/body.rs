@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// A product to be made, as a draft.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({
+#[schema(as = NewVariant, example = json!({
     "title": "Truffle box", "vendor": "Conche", "tags": ["gift"], "options": ["Size"],
     "variants": [{
         "sku": "TRF-250", "option_values": ["250 g"], "weight_g": 250,
@@ -106,6 +106,7 @@ impl From<DescribeProduct> for NewDetails {
 /// What a variant costs from now on.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPrice)]
 pub(crate) struct PriceBody {
     /// What one unit costs, zero or more.
     pub(crate) price: Money,

@@ -41,7 +41,7 @@ pub(super) async fn rest(
         if view.is_some() || WAIT_MAX <= waited {
             return Ok(view);
         }
-        let pause = PAUSE_MIN.max(waited / PAUSE_PART).min(WAIT_MAX - waited);
+        let pause = PAUSE_MIN.max(waited / PAUSE_PART).min(WAIT_MAX.saturating_sub(waited));
         sleep(pause).await;
         // Whichever comes first; both mean: look again.
         let _ = timeout(LOOK_AGAIN.saturating_sub(pause), appended.changed()).await;
