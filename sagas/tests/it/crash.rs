@@ -140,3 +140,29 @@ async fn a_cancellation_survives_every_crash() {
     }
     panic!("no process lived to the end");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_processes_at_once_do_everything_once() {
+    let shop = Shop::new().await;
+    for (token, ended) in
+        [("sbx_ok", CheckoutStatus::Completed), ("sbx_capture_fails", CheckoutStatus::Failed)]
+    {
+        let name = token.replace('_', "-");
+        let bar = shop.variant(&name, 5).await;
+        let id = shop.try_begin(&name, &[(bar, 2)], Some(token)).await.unwrap();
+
+        let drives = (0..4).map(|_| sagas::drive_checkout(&shop.ctx, shop.store_id, id));
+        let drives = futures::future::join_all(drives).await;
+        assert!(drives.iter().any(Result::is_ok), "{drives:?}");
+        shop.drain().await;
+
+        assert_eq!(shop.status(id).await, ended);
+        let allocated = if ended == CheckoutStatus::Completed { 2 } else { 0 };
+        assert_eq!(shop.stock(bar).await, Stock { on_hand: 5, held: 0, allocated });
+    }
+    assert_eq!(shop.orders().await.len(), 2);
+    let mut calls = shop.calls();
+    calls.sort();
+    calls.dedup();
+    assert_eq!(calls.len(), 5, "each call under one key: {calls:?}");
+}

@@ -37,6 +37,13 @@ impl Db {
         Db { writer: pool::connect_lazy(options, Role::Writer, CONNECTIONS_MAX), name }
     }
 
+    /// Runs SQL as the superuser.
+    pub(crate) async fn sabotage(&self, sql: &str) {
+        let mut conn = PgConnection::connect_with(&server_options(&self.name)).await.unwrap();
+        run(&mut conn, sql).await;
+        conn.close().await.unwrap();
+    }
+
     pub(crate) fn engine(&self) -> Engine {
         Engine::new(self.writer.clone(), new_id)
     }

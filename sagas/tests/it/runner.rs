@@ -133,3 +133,30 @@ async fn a_number_that_an_import_holds_is_passed_over() {
     assert_eq!(shop.status(begun.checkout_id).await, CheckoutStatus::Failed);
     assert_eq!((shop.calls_of("void"), shop.stock(bar).await.allocated), (1, 2));
 }
+
+#[tokio::test]
+async fn a_checkout_that_does_not_go_on_says_so_and_is_tried_again() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 1).await;
+    shop.db.sabotage("ALTER TABLE process.order_numbers RENAME TO gone").await;
+    let id = shop.try_begin("begin", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+    shop.drain().await;
+    assert_eq!(shop.status(id).await, CheckoutStatus::Completing);
+
+    for _ in 0..6 {
+        shop.advance(Duration::minutes(1));
+        shop.drain().await;
+    }
+    assert_eq!(shop.status(id).await, CheckoutStatus::Stuck);
+    let head = shop.head().await;
+    shop.advance(Duration::minutes(1));
+    shop.drain().await;
+    assert_eq!(shop.head().await, head, "it says so once");
+
+    shop.db.sabotage("ALTER TABLE process.gone RENAME TO order_numbers").await;
+    shop.advance(Duration::minutes(1));
+    shop.drain().await;
+    let view = shop.view(id).await;
+    assert_eq!((view.status, view.stuck), (CheckoutStatus::Completed, None));
+    assert_eq!(shop.calls_of("authorise"), 1);
+}
