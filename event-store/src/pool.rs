@@ -48,7 +48,7 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(30);
 
 /// Settings of every session, with `statement_timeout` and `role` beside them.
-const SESSION: [(&str, &str); 6] = [
+const SESSION: [(&str, &str); 7] = [
     // No lock of ours is held for more than a moment; who waits longer waits behind a fault.
     ("lock_timeout", "10s"),
     // A transaction whose process hangs would hold up vacuum and, worse, the head of the log.
@@ -61,6 +61,9 @@ const SESSION: [(&str, &str); 6] = [
     // The hooks below roll back outside a transaction nearly always; no warning about that.
     ("client_min_messages", "error"),
     ("timezone", "UTC"),
+    // `log.append` must see what was committed while it waited for the head, whatever the default
+    // of the database is.
+    ("default_transaction_isolation", "read committed"),
 ];
 
 /// Why a server is not fit to hold the log.

@@ -70,3 +70,18 @@ async fn an_append_that_waits_too_long_for_its_turn_may_come_again() {
     stuck.rollback().await.unwrap();
     engine.append(vec![unit(new_id(), 0, 1)]).await.unwrap();
 }
+
+#[tokio::test]
+async fn appends_do_not_mind_a_database_with_another_isolation_level() {
+    let db = Db::new().await;
+    let stricter = db.options().options([("default_transaction_isolation", "repeatable read")]);
+    let engine = event_store::Engine::new(pool::connect_lazy(stricter, Role::Writer, 8), new_id);
+    let appends = (0..32).map(|_| {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.append(vec![unit(new_id(), 0, 1)]).await })
+    });
+
+    for append in appends.collect::<Vec<_>>() {
+        append.await.unwrap().unwrap();
+    }
+}
