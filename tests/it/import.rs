@@ -114,7 +114,6 @@ fn books(log: &[Recorded]) -> Books {
 
 /// A file of the real data, unless the folder is missing here.
 fn real_data(file: &str) -> Option<Vec<u8>> {
-    #[expect(clippy::disallowed_methods, reason = "how a checkout elsewhere names the folder")]
     let folder = std::env::var_os("CONCHE_TEST_DATA").map(PathBuf::from);
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let path = folder.unwrap_or(default).join(file);

@@ -7,6 +7,7 @@ mod catalog;
 mod checkout;
 mod database;
 mod edge;
+mod import;
 mod openapi;
 mod read_models;
 mod tenancy;

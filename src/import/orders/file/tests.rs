@@ -98,13 +98,13 @@ fn what_is_wrong_with_a_row() {
         row 16, column `UnitPrice`: `£1` is not a number; write it like 12.50
         row 17, column `Description`: `two�lines` has a line break or other control character
         row 19 (line 20), column `CustomerID`: differs from row 18 (line 19), which is of the same invoice `3`
-        row 25 (line 26), column `UnitPrice`: times quantity is too large
-        row 26 (line 27), column `UnitPrice`: times quantity is too large
         row 20 (line 21), column `Quantity`: is below zero in an order; an invoice that takes something back has a number that begins with C
         row 21 (line 22), column `UnitPrice`: the sum of the invoice is below zero, which no order can be
         row 22 (line 23), column `Quantity`: is above zero in `C6`, which cancels; its quantities are negative
         row 23 (line 24), column `UnitPrice`: the cancellation has no value, so there is nothing to give back
         row 24 (line 25), column `StockCode`: is no product and has no value, so there is nothing to take over; remove the row
+        row 25 (line 26), column `UnitPrice`: times quantity is too large
+        row 26 (line 27), column `UnitPrice`: times quantity is too large
     "]].assert_eq(&problems);
 }
 
