@@ -150,7 +150,7 @@ pub async fn drive_to_rest(
     match next {
         Next::Done if loaded.state.phase.is_end() => work::remove(ctx, store_id, row).await?,
         Next::Done => {}
-        Next::At(due_at) => work::hand_over(ctx, store_id, row, due_at).await?,
+        Next::At(_) => work::hand_over(ctx, store_id, row).await?,
     }
     Ok(loaded)
 }

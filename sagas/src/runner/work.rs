@@ -11,6 +11,9 @@ use crate::{BACK_OFF_MAX, SagaCtx};
 /// not answer.
 const LEASE: Duration = Duration::seconds(30);
 
+/// Shortest time until a row is due again.
+const SHORTEST_WAIT: Duration = Duration::milliseconds(1);
+
 /// Longest error kept, in characters.
 const ERROR_CHARS_MAX: usize = 500;
 
@@ -105,7 +108,8 @@ pub(super) async fn reschedule(
     work: &Work,
     due_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    free(ctx, work, due_at).await
+    // A process that waited for the past would spin.
+    free(ctx, work, due_at.max(ctx.now() + SHORTEST_WAIT)).await
 }
 
 async fn free(ctx: &SagaCtx, work: &Work, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
@@ -192,20 +196,19 @@ pub(super) async fn remove(
     Ok(())
 }
 
-/// Gives a row that was leased to the runners.
+/// Gives a row that was leased to the runners. It stays due, so that they look themselves when
+/// to come back: it may have been woken meanwhile.
 pub(super) async fn hand_over(
     ctx: &SagaCtx,
     store_id: StoreId,
     (process, id): (Process, Uuid),
-    due_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query!(
-        "UPDATE process.work SET leased_until = NULL, due_at = $4
+        "UPDATE process.work SET leased_until = NULL
           WHERE store_id = $1 AND process = $2 AND id = $3",
         store_id.0,
         process.name(),
-        id,
-        due_at
+        id
     )
     .execute(ctx.commands.engine.pool())
     .await?;
