@@ -40,7 +40,10 @@ impl Database {
             path: place.path.clone(),
         };
         let cluster = embedded::start(&settings).await?;
-        Ok(Database { options: cluster.connect_options(embedded::DATABASE), cluster: Some(cluster) })
+        Ok(Database {
+            options: cluster.connect_options(embedded::DATABASE),
+            cluster: Some(cluster),
+        })
     }
 
     /// Brings the schema to this version and makes partitions ahead of need. Refuses a server

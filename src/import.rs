@@ -114,7 +114,7 @@ async fn connect(place: &DataPlace, file: &ImportFile) -> anyhow::Result<(Databa
     let database = Database::open(place).await?;
     database.migrate().await?;
     let ctx = roles::ctx(&database).await?;
-    let saga = roles::saga_ctx(&ctx);
+    let saga = roles::saga_ctx(&database, &ctx).await?;
     let importer = Importer::new(saga, StoreId::of_slug(&file.store), file.progress);
     Ok((database, importer))
 }

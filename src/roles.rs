@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use chrono::Utc;
+use chrono::{SubsecRound as _, Utc};
 use commands::Ctx;
 use event_store::{Engine, pool::Role};
 use providers::payment::{PaymentProvider, Sandbox};
@@ -26,9 +26,13 @@ use crate::{
 /// than any request.
 const STOP_DEADLINE: Duration = Duration::from_secs(35);
 
-/// How often partitions are made ahead and old command records dropped. A partition is days or
-/// months long, so an hour is early enough.
-const MAINTENANCE_EVERY: Duration = Duration::from_hours(1);
+/// How often partitions are made ahead and old command records dropped. Often, because without
+/// one nothing can be appended: a machine that slept for weeks, or whose clock was wrong when the
+/// process started, has none for now.
+const MAINTENANCE_EVERY: Duration = Duration::from_mins(1);
+
+/// Digits of a second that PostgreSQL keeps: a time that is stored reads back the same.
+const MICROSECONDS: u16 = 6;
 
 /// The tasks of a process and the switch that stops them.
 struct Tasks {
@@ -74,7 +78,7 @@ pub async fn ctx(database: &Database) -> anyhow::Result<Ctx> {
     #[expect(clippy::disallowed_methods, reason = "the one place where real ids enter")]
     let new_id: fn() -> Uuid = || Uuid::now_v7();
     #[expect(clippy::disallowed_methods, reason = "the one place where the real clock enters")]
-    let now = Arc::new(|| Utc::now());
+    let now = Arc::new(|| Utc::now().trunc_subsecs(MICROSECONDS));
     Ok(Ctx { engine: Engine::new(pool, new_id), now, new_id })
 }
 
@@ -91,11 +95,12 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     for projection in projections::ALL {
         add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
     }
-    add_saga(&mut tasks, &ctx);
+    let saga = saga_ctx(&database, &ctx).await?;
+    add_saga(&mut tasks, saga.clone());
     add_maintenance(&mut tasks, &database).await?;
     greet(place, &database, address, &keys, &ctx)?;
     if up.demo {
-        tasks.add(demo(saga_ctx(&ctx), tasks.stop.subscribe()));
+        tasks.add(demo(saga, tasks.stop.subscribe()));
     }
     tasks.run(database, &ctx.engine).await
 }
@@ -108,6 +113,7 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let app = http::write(keys::load(&data_dir(place))?, &ctx, reader)?;
     let mut tasks = Tasks::new();
     let address = serve(&mut tasks, listen.listen, app).await?;
+    add_maintenance(&mut tasks, &database).await?;
     say(&format!("command API on http://{address}"))?;
     tasks.run(database, &ctx.engine).await
 }
@@ -139,7 +145,8 @@ pub async fn saga(place: &Place) -> anyhow::Result<()> {
     let database = Database::open(place).await?;
     let ctx = ctx(&database).await?;
     let mut tasks = Tasks::new();
-    add_saga(&mut tasks, &ctx);
+    add_saga(&mut tasks, saga_ctx(&database, &ctx).await?);
+    add_maintenance(&mut tasks, &database).await?;
     say("process manager")?;
     tasks.run(database, &ctx.engine).await
 }
@@ -187,8 +194,8 @@ async fn add_projector(
     Ok(())
 }
 
-fn add_saga(tasks: &mut Tasks, ctx: &Ctx) {
-    let (saga, stop) = (saga_ctx(ctx), tasks.stop.subscribe());
+fn add_saga(tasks: &mut Tasks, saga: SagaCtx) {
+    let stop = tasks.stop.subscribe();
     tasks.add(async move {
         sagas::run(saga, stop).await;
         Ok(())
@@ -212,9 +219,12 @@ async fn add_maintenance(tasks: &mut Tasks, database: &Database) -> anyhow::Resu
     Ok(())
 }
 
-/// What the process manager needs besides the log.
-pub fn saga_ctx(ctx: &Ctx) -> SagaCtx {
-    SagaCtx::new(ctx.clone(), PaymentProvider::Sandbox(Sandbox::default()))
+/// What the process manager works with: connections of its own, because a crowd of requests waits
+/// for what it does and must not take the connections it does it with.
+pub async fn saga_ctx(database: &Database, ctx: &Ctx) -> anyhow::Result<SagaCtx> {
+    let engine = ctx.engine.beside(database.pool(Role::Writer).await?);
+    let ctx = Ctx { engine, ..ctx.clone() };
+    Ok(SagaCtx::new(ctx, PaymentProvider::Sandbox(Sandbox::default())))
 }
 
 async fn demo(saga: SagaCtx, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {

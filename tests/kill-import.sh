@@ -69,10 +69,10 @@ check() {
         python3 - "$report" "$gross" "$net" "$orders" "$cancellations" "$corrections" <<'PY' && break
 import json, sys
 report, expected = json.loads(sys.argv[1]), [int(a) for a in sys.argv[2:]]
-totals = [t for t in report["totals"] if t["currency"] == "GBP"]
-t = totals[0] if totals else {}
-found = [t.get("gross", {}).get("amount_minor"), t.get("net", {}).get("amount_minor"),
-         t.get("orders"), t.get("cancellations"), report.get("stock_corrections")]
+totals = report["totals"]
+t = next((t for t in totals["currencies"] if t["currency"] == "GBP"), None)
+found = t and [t["gross"]["amount_minor"], t["net"]["amount_minor"], t["orders"],
+               t["cancellations"], totals["stock_corrections"]]
 sys.exit(0 if found == expected else 1)
 PY
         sleep 0.2

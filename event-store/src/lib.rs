@@ -153,6 +153,13 @@ impl Engine {
         }
     }
 
+    /// The same engine on connections and bounds of its own, so that a crowd on the one does not
+    /// starve the other. Both wake the same readers, and commands of one stream still take turns.
+    pub fn beside(&self, pool: PgPool) -> Engine {
+        let in_flight = Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX)));
+        Engine { pool, in_flight, ..self.clone() }
+    }
+
     /// Wakes up whenever this process has appended, with the last position. Starts at 0. Several
     /// appends may show as one, and other processes' appends do not show: poll as well.
     pub fn appended(&self) -> watch::Receiver<i64> {

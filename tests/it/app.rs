@@ -71,8 +71,9 @@ pub(crate) struct App {
 pub(crate) fn story<F: Future<Output = ()> + Send + 'static>(
     act: impl FnOnce(App) -> F + Send + 'static,
 ) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    runtime.build().unwrap().block_on(async {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
         let database = Database::new().await;
         let app = App::new(&database).await;
         let (stop, stopped) = watch::channel(false);
@@ -113,7 +114,10 @@ impl App {
         let ctx = Ctx { engine, now: Arc::new(now), new_id };
         let (keys, _) = TokenKeys::generate().unwrap();
         App {
-            saga: SagaCtx::new(ctx.clone(), PaymentProvider::Sandbox(Sandbox::default())),
+            saga: SagaCtx::new(
+                Ctx { engine: ctx.engine.beside(pool(pool::Role::Writer).await.unwrap()), ..ctx.clone() },
+                PaymentProvider::Sandbox(Sandbox::default()),
+            ),
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector: pool(pool::Role::Projector).await.unwrap(),
             router: conche::http::both(keys.clone(), &ctx, reader.clone()).unwrap(),

@@ -23,9 +23,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// Crates whose modules are contexts that must not name each other.
 const WALLED: &[&str] = &["domain", "commands", "projections", "write-api", "read-api"];
 
-/// Rooms with a door on purpose: a checkout is a process across contexts, and its prices come from
-/// the catalogue (ADR 0006).
-const DOORS: &[(&str, &str)] = &[("commands", "checkout")];
+/// Rooms with a door on purpose: a checkout is a process across contexts, and stock is of variants
+/// that exist (ADR 0006).
+const DOORS: &[(&str, &str)] = &[("commands", "checkout"), ("commands", "inventory")];
 
 /// Every context. A module of this name in a walled crate is a room with closed doors.
 const CONTEXTS: &[&str] = &["catalog", "inventory", "checkout", "order", "payment", "analytics"];

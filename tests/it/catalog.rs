@@ -128,7 +128,7 @@ fn stock_is_corrected_with_a_reason_and_never_below_zero() {
         let path = format!("/api/v1/stock/{}/adjust", product.variant_id);
         let silent = app.post(&path, &json!({ "delta": -1 })).await;
         assert_eq!(silent.status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert_eq!(silent.text("/code"), "validation_failed", "{:#}", silent.body);
+        assert_eq!(silent.text("/code"), "reason_required", "{:#}", silent.body);
         assert_eq!(silent.text("/errors/0/pointer"), "/reason");
         let melted = app.post(&path, &json!({ "delta": -2, "reason": "melted" })).await;
         assert_eq!(melted.status, StatusCode::OK, "{:#}", melted.body);
