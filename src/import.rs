@@ -95,11 +95,11 @@ fn stop_early(
     summary: &str,
 ) -> anyhow::Result<Option<ExitCode>> {
     if !problems.is_empty() {
-        complain(&format!(
-            "{}: {} problems, nothing was imported",
-            file.file.display(),
-            problems.count()
-        ));
+        let count = match problems.count() {
+            1 => "1 problem".to_owned(),
+            count => format!("{count} problems"),
+        };
+        complain(&format!("{}: {count}, nothing was imported", file.file.display()));
         complain(problems.to_string().trim_end());
         return Ok(Some(ExitCode::from(BAD_INPUT)));
     }

@@ -84,6 +84,7 @@ pub async fn take_over(importer: &Importer, history: &History) -> anyhow::Result
     buy(importer, &open, &mut report).await?;
     correct(importer, &open, &mut report).await?;
     refunds::take_over(importer, history, &mut report).await?;
+    report.notes.push(format!("in the file: {}", history.summary()));
     report.problems.sort();
     Ok(report)
 }
