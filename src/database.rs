@@ -9,11 +9,15 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use crate::{
     config::Place,
     embedded::{self, Cluster},
+    http::Pools,
 };
 
-/// Connections of each pool. Four pools of one process stay well below the 100 of a default
-/// server, so that a handful of processes fit side by side.
+/// Connections of each pool. The six pools of `up` stay below the 100 of a default server; they
+/// fill only under load.
 const POOL_MAX: u32 = 12;
+
+/// Connections for probes: one that answers, one that waits for it.
+const PROBES_MAX: u32 = 2;
 
 /// Migrations of the whole program, forward only.
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -56,6 +60,20 @@ impl Database {
         Ok(())
     }
 
+    /// Refuses a database that is not at this version: roles that serve must not guess.
+    pub async fn require_migrated(&self) -> anyhow::Result<()> {
+        let owner = self.owner().await?;
+        let found = applied(&owner).await;
+        owner.close().await;
+        let wanted = MIGRATIONS.iter().map(|migration| migration.version).max();
+        anyhow::ensure!(
+            found? == wanted,
+            "the database at {} is not at this program's version; run `conche migrate`",
+            self.place()
+        );
+        Ok(())
+    }
+
     /// Connections as the owner of the schema: for migrations, rebuilds and audits only.
     pub async fn owner(&self) -> anyhow::Result<PgPool> {
         self.pool(Role::Owner).await
@@ -65,6 +83,12 @@ impl Database {
     pub async fn pool(&self, role: Role) -> anyhow::Result<PgPool> {
         let pool = pool::connect(self.options.clone(), role, POOL_MAX).await;
         pool.context("connecting to PostgreSQL")
+    }
+
+    /// Connections of what is served.
+    pub async fn serving(&self) -> anyhow::Result<Pools> {
+        let probe = pool::connect_lazy(self.options.clone(), Role::Projector, PROBES_MAX);
+        Ok(Pools { reader: self.pool(Role::Reader).await?, probe })
     }
 
     /// Where the data is, for people.
@@ -114,4 +138,14 @@ pub async fn maintain(owner: &PgPool) -> anyhow::Result<()> {
         tracing::warn!("old command records stay for now: {error}");
     }
     Ok(())
+}
+
+/// Version of the last migration that is in the database; `None` if it is empty.
+async fn applied(owner: &PgPool) -> anyhow::Result<Option<i64>> {
+    let known = "SELECT to_regclass('public._sqlx_migrations') IS NOT NULL";
+    if !sqlx::query_scalar::<_, bool>(known).fetch_one(owner).await? {
+        return Ok(None);
+    }
+    let last = "SELECT max(version) FROM public._sqlx_migrations WHERE success";
+    Ok(sqlx::query_scalar(last).fetch_one(owner).await?)
 }

@@ -11,25 +11,34 @@ use write_api::WriteState;
 
 use crate::health;
 
+/// Connections of what is served.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    /// Answers queries; sees one store at a time.
+    pub reader: PgPool,
+    /// Answers probes; sees how old the events are that nobody has applied yet.
+    pub probe: PgPool,
+}
+
 /// Everything under one address.
-pub fn both(keys: TokenKeys, ctx: &Ctx, reader: PgPool) -> anyhow::Result<Router> {
+pub fn both(keys: TokenKeys, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
     let (write, write_document) = write_api::api().finish()?;
     let (read, read_document) = read_api::api().finish()?;
     let write = write.with_state(write_state(ctx));
-    let router = write.merge(read.with_state(reader.clone()));
-    finish(keys, ctx, router, openapi::merged(write_document, read_document), reader)
+    let router = write.merge(read.with_state(pools.reader));
+    finish(keys, ctx, router, openapi::merged(write_document, read_document), pools.probe)
 }
 
 /// The command API alone.
-pub fn write(keys: TokenKeys, ctx: &Ctx, reader: PgPool) -> anyhow::Result<Router> {
+pub fn write(keys: TokenKeys, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
-    finish(keys, ctx, router.with_state(write_state(ctx)), document, reader)
+    finish(keys, ctx, router.with_state(write_state(ctx)), document, pools.probe)
 }
 
 /// The query API alone.
-pub fn read(keys: TokenKeys, ctx: &Ctx, reader: PgPool) -> anyhow::Result<Router> {
+pub fn read(keys: TokenKeys, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
     let (router, document) = read_api::api().finish()?;
-    finish(keys, ctx, router.with_state(reader.clone()), document, reader)
+    finish(keys, ctx, router.with_state(pools.reader), document, pools.probe)
 }
 
 fn write_state(ctx: &Ctx) -> WriteState {
@@ -41,14 +50,14 @@ fn finish(
     ctx: &Ctx,
     router: Router,
     document: OpenApi,
-    reader: PgPool,
+    probe: PgPool,
 ) -> anyhow::Result<Router> {
     let (probes, probes_document) = health::api().finish()?;
     let document = openapi::merged(document, probes_document);
     // The validator would be asked from somebody else's server.
     let page = Config::default().validator_url("none").persist_authorization(false);
     let router = router
-        .merge(probes.with_state(reader))
+        .merge(probes.with_state(probe))
         .merge(problem::pages::router())
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(page));
     let Ctx { now, new_id, .. } = ctx.clone();

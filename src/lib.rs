@@ -71,16 +71,16 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the database, brings it to this version, does something as its owner, closes it.
+/// Opens a database of this version, does something as its owner, closes it.
 async fn as_owner(
     place: &Place,
     act: impl AsyncFnOnce(&PgPool) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     let database = Database::open(place).await?;
-    database.migrate().await?;
-    let owner = database.pool(Role::Owner).await?;
-    let result = act(&owner).await;
-    owner.close().await;
+    let result = match database.require_migrated().await {
+        Ok(()) => act(&database.pool(Role::Owner).await?).await,
+        Err(error) => Err(error),
+    };
     database.close().await?;
     result
 }

@@ -89,8 +89,7 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let ctx = ctx(&database).await?;
     let mut tasks = Tasks::new();
     let keys = keys::load(&data_dir(place))?;
-    let reader = database.pool(Role::Reader).await?;
-    let app = http::both(keys.clone(), &ctx, reader)?;
+    let app = http::both(keys.clone(), &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
     for projection in projections::ALL {
         add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
@@ -108,9 +107,9 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
 /// The command API alone.
 pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let database = Database::open(place).await?;
+    database.require_migrated().await?;
     let ctx = ctx(&database).await?;
-    let reader = database.pool(Role::Reader).await?;
-    let app = http::write(keys::load(&data_dir(place))?, &ctx, reader)?;
+    let app = http::write(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
     let mut tasks = Tasks::new();
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
@@ -121,8 +120,9 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
 /// The query API alone.
 pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let database = Database::open(place).await?;
+    database.require_migrated().await?;
     let ctx = ctx(&database).await?;
-    let app = http::read(keys::load(&data_dir(place))?, &ctx, database.pool(Role::Reader).await?)?;
+    let app = http::read(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
     let mut tasks = Tasks::new();
     let address = serve(&mut tasks, listen.listen, app).await?;
     say(&format!("query API on http://{address}"))?;
@@ -133,6 +133,7 @@ pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
 pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
     let projection = crate::admin::projections::find(name)?;
     let database = Database::open(place).await?;
+    database.require_migrated().await?;
     let ctx = ctx(&database).await?;
     let mut tasks = Tasks::new();
     add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
@@ -143,6 +144,7 @@ pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
 /// The process manager.
 pub async fn saga(place: &Place) -> anyhow::Result<()> {
     let database = Database::open(place).await?;
+    database.require_migrated().await?;
     let ctx = ctx(&database).await?;
     let mut tasks = Tasks::new();
     add_saga(&mut tasks, saga_ctx(&database, &ctx).await?);

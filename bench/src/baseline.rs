@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cqrs_es::{Aggregate, CqrsFramework, DomainEvent, EventSink};
+use cqrs_es::{Aggregate, CqrsFramework, DomainEvent, event_sink::EventSink};
 use postgres_es::postgres_cqrs;
 use serde::{Deserialize, Serialize};
 use sqlx_of_postgres_es::{Executor as _, postgres::PgPoolOptions};

@@ -40,7 +40,7 @@ const CLIENTS: [usize; 3] = [1, 8, 32];
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let mut program = program::Program::start(&arguments.conche).await?;
+    let program = program::Program::start(&arguments.conche).await?;
     let idle = program.memory_mib()?;
     let shop = api::Shop::new(&program).await?;
     let span = Duration::from_secs(arguments.seconds);

@@ -16,6 +16,7 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::Ctx;
+use conche::http::Pools;
 use event_schemas::ids::{ActorId, StoreId};
 use event_store::{Engine, pool};
 use providers::payment::{PaymentProvider, Sandbox};
@@ -113,14 +114,16 @@ impl App {
         let engine = Engine::new(writer, new_id);
         let ctx = Ctx { engine, now: Arc::new(now), new_id };
         let (keys, _) = TokenKeys::generate().unwrap();
+        let projector = pool(pool::Role::Projector).await.unwrap();
+        let pools = Pools { reader: reader.clone(), probe: projector.clone() };
         App {
             saga: SagaCtx::new(
                 Ctx { engine: ctx.engine.beside(pool(pool::Role::Writer).await.unwrap()), ..ctx.clone() },
                 PaymentProvider::Sandbox(Sandbox::default()),
             ),
             owner: pool(pool::Role::Owner).await.unwrap(),
-            projector: pool(pool::Role::Projector).await.unwrap(),
-            router: conche::http::both(keys.clone(), &ctx, reader.clone()).unwrap(),
+            projector,
+            router: conche::http::both(keys.clone(), &ctx, pools).unwrap(),
             reader,
             ctx,
             clock,
