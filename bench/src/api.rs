@@ -5,9 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::{load, program::Program};
+use crate::{load, new_id, program::Program};
 
 /// Variants that are bought: enough that clients do not all want the same one.
 const VARIANTS: usize = 64;
@@ -108,7 +107,7 @@ impl Shop {
     async fn send(&self, program: &Program, path: &str, body: &Value) -> anyhow::Result<Response> {
         let request = self.client.post(format!("{}/api/v1/{path}", program.address()));
         let request = request.bearer_auth(program.token());
-        let request = request.header("idempotency-key", Uuid::new_v4().to_string());
+        let request = request.header("idempotency-key", new_id().to_string());
         let request = request.header("content-type", "application/json").body(body.to_string());
         Ok(request.send().await?)
     }

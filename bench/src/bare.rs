@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     api::{Rate, Shape},
-    load,
+    load, new_id,
     program::Program,
 };
 
@@ -24,7 +24,7 @@ pub(crate) async fn measure(
     let connections = u32::try_from(clients)?;
     let options = program.connect_options().await?;
     let pool = pool::connect(options, Role::Writer, connections).await?;
-    let engine = Engine::new(pool, Uuid::new_v4);
+    let engine = Engine::new(pool, new_id);
     let (calls, seconds) = load::run(clients, span, |_, _| {
         let engine = engine.clone();
         async move {
@@ -38,15 +38,15 @@ pub(crate) async fn measure(
 
 fn unit(shape: Shape) -> Unit {
     let event = |_| NewEvent {
-        event_id: Uuid::new_v4(),
+        event_id: new_id(),
         event_type: "BenchmarkStored".to_owned(),
         schema_version: 1,
         payload: shape.payload().into_bytes(),
     };
     Unit {
-        stream: StreamKey { store_id: Uuid::nil(), category: "benchmark", id: Uuid::new_v4() },
+        stream: StreamKey { store_id: Uuid::nil(), category: "benchmark", id: new_id() },
         expected: 0,
-        command_id: Uuid::new_v4(),
+        command_id: new_id(),
         fingerprint: [0; 32],
         metadata: shape.metadata().into_bytes(),
         keys: Vec::new(),

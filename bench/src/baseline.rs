@@ -6,11 +6,10 @@ use cqrs_es::{Aggregate, CqrsFramework, DomainEvent, event_sink::EventSink};
 use postgres_es::postgres_cqrs;
 use serde::{Deserialize, Serialize};
 use sqlx_of_postgres_es::{Executor as _, postgres::PgPoolOptions};
-use uuid::Uuid;
 
 use crate::{
     api::{Rate, Shape},
-    load,
+    load, new_id,
     program::Program,
 };
 
@@ -82,7 +81,7 @@ pub(crate) async fn measure(
     let framework: CqrsFramework<Stored, _> = postgres_cqrs(pool.clone(), Vec::new(), ());
     let framework = &framework;
     let (calls, seconds) = load::run(clients, span, |_, _| async move {
-        let id = Uuid::new_v4().to_string();
+        let id = new_id().to_string();
         let command = (shape.events_per_command(), shape.payload());
         framework.execute(&id, command).await?;
         Ok(())

@@ -37,6 +37,12 @@ struct Arguments {
 /// Clients at once, in the closed loop: each sends its next command when the last was answered.
 const CLIENTS: [usize; 3] = [1, 8, 32];
 
+/// A new random id.
+#[expect(clippy::disallowed_methods, reason = "a load generator has no clock to keep still")]
+fn new_id() -> uuid::Uuid {
+    uuid::Uuid::new_v4()
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

@@ -71,7 +71,8 @@ impl Program {
         let greeting = child.stdout.take().context("standard output is piped")?;
         for line in BufReader::new(greeting).lines() {
             let line = line?;
-            if let Some((_, address)) = line.split_once("http://").filter(|_| line.contains("API")) {
+            if let Some((_, address)) = line.split_once("http://").filter(|_| line.contains("API"))
+            {
                 let address = format!("http://{}", address.trim_end_matches("/api/v1"));
                 return Ok((child, address));
             }

@@ -79,7 +79,9 @@ impl Report {
         }
         writeln!(out, "\n| what | figure | first aim |\n|---|--:|--:|")?;
         match self.import_seconds {
-            Some(seconds) => writeln!(out, "| import of the order history | {seconds:.1} s | < 60 s |")?,
+            Some(seconds) => {
+                writeln!(out, "| import of the order history | {seconds:.1} s | < 60 s |")?;
+            }
             None => writeln!(out, "| import of the order history | no file | < 60 s |")?,
         }
         writeln!(out, "| start to first answered query | {:.1} s | < 5 s |", self.start_seconds)?;

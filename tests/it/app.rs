@@ -107,8 +107,7 @@ impl App {
         let noon: DateTime<Utc> = NOON.parse().unwrap();
         let clock = Arc::new(AtomicI64::new(noon.timestamp_micros()));
         let still = Arc::clone(&clock);
-        let now =
-            move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
+        let now = move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
         #[expect(clippy::disallowed_methods, reason = "ids need to differ, not to be known")]
         let new_id: fn() -> Uuid = || Uuid::now_v7();
         let engine = Engine::new(writer, new_id);
@@ -118,7 +117,10 @@ impl App {
         let pools = Pools { reader: reader.clone(), probe: projector.clone() };
         App {
             saga: SagaCtx::new(
-                Ctx { engine: ctx.engine.beside(pool(pool::Role::Writer).await.unwrap()), ..ctx.clone() },
+                Ctx {
+                    engine: ctx.engine.beside(pool(pool::Role::Writer).await.unwrap()),
+                    ..ctx.clone()
+                },
                 PaymentProvider::Sandbox(Sandbox::default()),
             ),
             owner: pool(pool::Role::Owner).await.unwrap(),
@@ -192,7 +194,7 @@ impl App {
             "title": title,
             "variants": [{
                 "sku": title.to_uppercase().replace(' ', "-"),
-                
+
                 "price": { "amount_minor": pence, "currency": "GBP" },
             }],
         });

@@ -125,9 +125,9 @@ fn names(text: &str, context: &str) -> bool {
     let named = ends.any(|next| !next.is_some_and(|c| c.is_alphanumeric() || c == '_'));
     let grouped = code.split("crate::{").skip(1).any(|group| {
         let group = group.split(';').next().unwrap_or_default().replace(' ', "");
-        group.split([',', '{', '}']).any(|item| {
-            item == context || item.starts_with(&format!("{context}::"))
-        })
+        group
+            .split([',', '{', '}'])
+            .any(|item| item == context || item.starts_with(&format!("{context}::")))
     });
     named || grouped
 }

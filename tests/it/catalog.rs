@@ -96,9 +96,7 @@ fn an_edit_needs_the_version_it_was_made_on() {
 #[test]
 fn names_are_unique_in_a_store() {
     story(async |app: App| {
-        let product = |title: &str, sku: &str| {
-            json!({ "title": title, "handle": "bar", "variants": [{ "sku": sku }] })
-        };
+        let product = |title: &str, sku: &str| json!({ "title": title, "handle": "bar", "variants": [{ "sku": sku }] });
         app.post("/api/v1/products", &product("One", "BAR-1")).await;
         let refused = app.post("/api/v1/products", &product("Two", "BAR-2")).await;
         assert_eq!(refused.status, StatusCode::CONFLICT);
@@ -209,7 +207,12 @@ fn wrong_input_is_named_and_changes_nothing() {
     story(async move |app: App| {
         for (body, pointer) in cases {
             let refused = app.post("/api/v1/products", &body).await;
-            assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{body} {:#}", refused.body);
+            assert_eq!(
+                refused.status,
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "{body} {:#}",
+                refused.body
+            );
             let found = refused.text("/errors/0/pointer");
             assert!(found.starts_with(pointer), "{body}: {found} instead of {pointer}");
         }

@@ -44,10 +44,8 @@ fn a_checkout_becomes_one_captured_order() {
 fn two_buyers_of_one_item_make_one_order_and_nothing_stays_held() {
     story(async |app: App| {
         let product = app.product("Last box", 2500, 1).await;
-        let (a, b) = tokio::join!(
-            app.begin(&product.variant_id, 1),
-            app.begin(&product.variant_id, 1)
-        );
+        let (a, b) =
+            tokio::join!(app.begin(&product.variant_id, 1), app.begin(&product.variant_id, 1));
         let mut both = [a, b];
         both.sort_by_key(|answer| answer.status);
         let [won, lost] = both;

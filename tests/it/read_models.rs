@@ -15,9 +15,14 @@ fn a_shop_that_was_used_equals_its_replay_and_its_log_is_whole() {
         }
         let readable = |event: &event_store::Recorded| {
             let version = event.schema_version;
-            event_schemas::upcast::current(&event.category, &event.event_type, version, &event.payload)
-                .map(drop)
-                .map_err(|error| error.to_string())
+            event_schemas::upcast::current(
+                &event.category,
+                &event.event_type,
+                version,
+                &event.payload,
+            )
+            .map(drop)
+            .map_err(|error| error.to_string())
         };
         let report = event_store::check::check(&app.owner, &readable, &mut |_, _| {}).await;
         let report = report.unwrap();
