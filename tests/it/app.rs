@@ -172,7 +172,7 @@ impl App {
 
     /// A command with a key of its own.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.post_keyed(path, &Uuid::new_v4().to_string(), body).await
+        self.post_keyed(path, &(self.ctx.new_id)().to_string(), body).await
     }
 
     pub(crate) async fn post_keyed(&self, path: &str, key: &str, body: &Value) -> Answer {

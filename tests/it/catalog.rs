@@ -69,7 +69,7 @@ fn an_edit_needs_the_version_it_was_made_on() {
     story(async |app: App| {
         let product = app.product("Dark bar", 400, 0).await;
         let path = format!("/api/v1/products/{}", product.id);
-        let patch = async |if_match: Option<&str>, title: &str| {
+        let edit = async |if_match: Option<&str>, title: &str| {
             let mut request = app.request(Method::PATCH, &path);
             request = request.header(header::CONTENT_TYPE, "application/json");
             if let Some(version) = if_match {
@@ -78,14 +78,14 @@ fn an_edit_needs_the_version_it_was_made_on() {
             let body = json!({ "title": title }).to_string();
             app.send(request.body(Body::from(body)).unwrap()).await
         };
-        let blind = patch(None, "Darker bar").await;
+        let blind = edit(None, "Darker bar").await;
         assert_eq!(blind.status, StatusCode::PRECONDITION_REQUIRED);
         app.project().await;
         let shown = app.get(&path).await;
         let etag = shown.header("etag").to_owned();
-        let edited = patch(Some(&etag), "Darker bar").await;
+        let edited = edit(Some(&etag), "Darker bar").await;
         assert_eq!(edited.status, StatusCode::OK, "{:#}", edited.body);
-        let stale = patch(Some(&etag), "Darkest bar").await;
+        let stale = edit(Some(&etag), "Darkest bar").await;
         assert_eq!(stale.status, StatusCode::PRECONDITION_FAILED);
         assert_eq!(stale.body["current_version"], edited.body["version"]);
         app.project().await;

@@ -71,7 +71,7 @@ fn five_hundred_buyers_of_a_hundred_units_make_a_hundred_orders() {
         let product = app.product("Limited bar", 1200, 100).await;
         // In a crowd an answer may be 202, "ask again"; asking again is sending the same again.
         let ask = async |path: &str, body: &Value| {
-            let key = uuid::Uuid::new_v4().to_string();
+            let key = (app.ctx.new_id)().to_string();
             loop {
                 let answer = app.post_keyed(path, &key, body).await;
                 if answer.status != StatusCode::ACCEPTED {
@@ -81,10 +81,10 @@ fn five_hundred_buyers_of_a_hundred_units_make_a_hundred_orders() {
                 app.wait(TimeDelta::milliseconds(20));
             }
         };
-        let cart = json!({ "lines": [{ "variant_id": product.variant_id, "quantity": 1 }] });
+        let basket = json!({ "lines": [{ "variant_id": product.variant_id, "quantity": 1 }] });
         let card = json!({ "payment": { "card_number": GOOD_CARD } });
         let buy = async || {
-            let begun = ask("/api/v1/checkouts", &cart).await;
+            let begun = ask("/api/v1/checkouts", &basket).await;
             if begun.status != StatusCode::CREATED {
                 return begun;
             }
@@ -285,7 +285,7 @@ async fn stock(app: &App, product: &Product) -> (u64, u64) {
 async fn rests(app: &App, checkout: &str, status: &str) -> Answer {
     for _ in 0..200 {
         let shown = app.get(&format!("/api/v1/checkouts/{checkout}")).await;
-        if shown.body["status"] == Value::from(status) {
+        if shown.body["status"] == status {
             return shown;
         }
         sagas::drain(&app.saga).await.unwrap();

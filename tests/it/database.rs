@@ -1,15 +1,18 @@
 //! A database per test, copied from a migrated template that is made once per run.
 
-use std::str::FromStr as _;
+use std::{
+    str::FromStr as _,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use sqlx::{
     Connection as _, Executor as _, PgConnection, PgPool, migrate::Migrator,
     postgres::PgConnectOptions,
 };
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+static NUMBER: AtomicU32 = AtomicU32::new(0);
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 /// A fresh, migrated database.
@@ -21,7 +24,9 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) async fn new() -> Database {
         let template = TEMPLATE.get_or_init(template).await;
-        let name = format!("conche_it_{}", Uuid::new_v4().simple());
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("conche_it_{}_{number}", std::process::id());
+        admin(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
         admin(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
         Database { options: server().database(&name), name }
     }
