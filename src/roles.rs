@@ -9,7 +9,7 @@ use event_store::{Engine, pool::Role};
 use providers::payment::{PaymentProvider, Sandbox};
 use sagas::SagaCtx;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
 };
@@ -19,7 +19,7 @@ use crate::{
     config::{Listen, Place, Token, Up},
     database::{Database, data_dir},
     http, keys,
-    terminal::say,
+    terminal::{announce, say},
 };
 
 /// How long tasks may take to finish what they are doing after they were told to stop. Longer
@@ -38,11 +38,20 @@ const MICROSECONDS: u16 = 6;
 struct Tasks {
     set: JoinSet<anyhow::Result<()>>,
     stop: watch::Sender<bool>,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Tasks {
-    fn new() -> Tasks {
-        Tasks { set: JoinSet::new(), stop: watch::Sender::new(false) }
+    /// To be made first of all: from here on a signal is remembered until [`Tasks::run`], so that
+    /// one that comes during the start ends in a clean stop, too.
+    fn new() -> anyhow::Result<Tasks> {
+        Ok(Tasks {
+            set: JoinSet::new(),
+            stop: watch::Sender::new(false),
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     fn add(&mut self, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
@@ -52,11 +61,9 @@ impl Tasks {
     /// Runs until a signal comes, a task ends or the server behind `database` goes; then stops
     /// everything and waits for it, the database last.
     async fn run(mut self, mut database: Database, engine: &Engine) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         let cause = tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+            _ = self.interrupt.recv() => Ok(()),
             () = database.exited() => Err(anyhow::anyhow!("PostgreSQL has stopped by itself")),
             Some(ended) = self.set.join_next() => ended.context("a task panicked").flatten(),
         };
@@ -84,10 +91,10 @@ pub async fn ctx(database: &Database) -> anyhow::Result<Ctx> {
 
 /// Everything in one process.
 pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
+    let mut tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.migrate().await?;
     let ctx = ctx(&database).await?;
-    let mut tasks = Tasks::new();
     let keys = keys::load(&data_dir(place))?;
     let app = http::both(keys.clone(), &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
@@ -106,50 +113,50 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
 
 /// The command API alone.
 pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
+    let mut tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.require_migrated().await?;
     let ctx = ctx(&database).await?;
     let app = http::write(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
-    let mut tasks = Tasks::new();
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
-    say(&format!("command API on http://{address}"))?;
+    announce(&format!("command API on http://{address}"));
     tasks.run(database, &ctx.engine).await
 }
 
 /// The query API alone.
 pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
+    let mut tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.require_migrated().await?;
     let ctx = ctx(&database).await?;
     let app = http::read(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
-    let mut tasks = Tasks::new();
     let address = serve(&mut tasks, listen.listen, app).await?;
-    say(&format!("query API on http://{address}"))?;
+    announce(&format!("query API on http://{address}"));
     tasks.run(database, &ctx.engine).await
 }
 
 /// One projector.
 pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
     let projection = crate::admin::projections::find(name)?;
+    let mut tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.require_migrated().await?;
     let ctx = ctx(&database).await?;
-    let mut tasks = Tasks::new();
     add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
-    say(&format!("projector {name}"))?;
+    announce(&format!("projector {name}"));
     tasks.run(database, &ctx.engine).await
 }
 
 /// The process manager.
 pub async fn saga(place: &Place) -> anyhow::Result<()> {
+    let mut tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.require_migrated().await?;
     let ctx = ctx(&database).await?;
-    let mut tasks = Tasks::new();
     add_saga(&mut tasks, saga_ctx(&database, &ctx).await?);
     add_maintenance(&mut tasks, &database).await?;
-    say("process manager")?;
+    announce("process manager");
     tasks.run(database, &ctx.engine).await
 }
 
@@ -232,7 +239,7 @@ pub async fn saga_ctx(database: &Database, ctx: &Ctx) -> anyhow::Result<SagaCtx>
 async fn demo(saga: SagaCtx, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     tokio::select! {
         loaded = crate::demo::load(&saga) => match loaded {
-            Ok(summary) => say(&summary)?,
+            Ok(summary) => announce(&summary),
             // The shop runs without its demo; the next start tries again.
             Err(error) => tracing::error!("loading the demo shop failed: {error:#}"),
         },
@@ -252,7 +259,7 @@ fn greet(
     let store = crate::config::DEFAULT_STORE.to_owned();
     let token = Token { store, permissions: Vec::new(), days: 30 };
     let token = keys::issue(keys, &token, ctx.now())?;
-    say(&format!(
+    announce(&format!(
         "Conche is up.\n\
          \n  API            http://{address}/api/v1\
          \n  documentation  http://{address}/docs\
@@ -263,6 +270,6 @@ fn greet(
          Stop: Ctrl-C\n",
         database.place(),
         data_dir(place).display(),
-    ))?;
+    ));
     Ok(())
 }

@@ -11,6 +11,11 @@ pub fn say(line: &str) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
+/// Prints a line of a program that runs on: whether anybody reads it is not its concern.
+pub fn announce(line: &str) {
+    let _ = say(line);
+}
+
 /// Prints one line for the person at the terminal; a lost complaint is no second error.
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

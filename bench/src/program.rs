@@ -68,7 +68,7 @@ impl Program {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", conche.display()))?;
-        let greeting = child.stdout.take().context("standard output is piped")?;
+        let greeting = child.stdout.as_mut().context("standard output is piped")?;
         for line in BufReader::new(greeting).lines() {
             let line = line?;
             if let Some((_, address)) = line.split_once("http://").filter(|_| line.contains("API"))
