@@ -38,10 +38,10 @@ kill_all() {
     [ -n "$data" ] && [ -f "$data/postgres/postmaster.pid" ] &&
         pids="$pids $(head -n 1 "$data/postgres/postmaster.pid")"
     # shellcheck disable=SC2086
-    [ -n "${pids// /}" ] && kill -9 $pids 2>/dev/null
-    wait 2>/dev/null || true
+    if [ -n "${pids// /}" ]; then kill -9 $pids || true; fi
+    wait || true
     up_pid='' import_pid=''
-}
+} 2>/dev/null # the shell reports every kill
 
 start() {
     # A port the kernel picked is printed in the greeting.
