@@ -288,9 +288,12 @@ async fn own(settings: &Settings, mut place: Place, lock: File) -> Result<Cluste
 /// Makes the cluster if there is none, starts the server and waits until it answers.
 async fn launch(settings: &Settings, place: &Place) -> Result<Server, EmbeddedError> {
     let binaries = binaries::find(settings, place.version()?.as_deref(), &place.cluster())?;
+    server::remove_drafts(place);
     if place.version()?.is_none() {
         tracing::info!(directory = %place.cluster().display(), "making a PostgreSQL cluster");
         server::initdb(place, &binaries)?;
+        // Whoever was still writing to an earlier draft has ended by now.
+        server::remove_drafts(place);
     }
     place.forget_recycled_pid()?;
     let first_try = Instant::now();

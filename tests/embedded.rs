@@ -4,7 +4,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::{ffi::OsString, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use conche::embedded::{self, DATABASE, EmbeddedError, Origin, Settings};
 use nix::{
@@ -218,6 +228,41 @@ async fn an_interrupted_initdb_is_made_anew() {
     let cluster = embedded::start(&settings(folder.path())).await.unwrap();
     assert!(!half_made.exists());
     cluster.stop().await.unwrap();
+}
+
+/// The children of a killed `initdb` live a little longer than it.
+#[tokio::test]
+async fn an_orphan_that_still_writes_to_an_interrupted_initdb_does_not_stop_the_start() {
+    let folder = TempDir::new().unwrap();
+    let half_made = folder.path().join("postgres.new.4711");
+    let base = half_made.join("base");
+    fs::create_dir_all(&base).unwrap();
+    // Removing these takes a while, in which new ones appear behind the remover's back.
+    for number in 0..5_000 {
+        fs::write(base.join(number.to_string()), "").unwrap();
+    }
+    let started = Arc::new(AtomicBool::new(false));
+    let orphan = std::thread::spawn({
+        let started = Arc::clone(&started);
+        move || {
+            let begun = Instant::now();
+            for number in (0..5_000).cycle() {
+                // It cannot make its folder again, whose name it does not know.
+                let written = fs::write(base.join(number.to_string()), "");
+                let ended = started.load(Ordering::Relaxed) || written.is_err();
+                if ended || begun.elapsed() > Duration::from_secs(10) {
+                    break;
+                }
+            }
+        }
+    });
+
+    let cluster = embedded::start(&settings(folder.path())).await;
+    started.store(true, Ordering::Relaxed);
+    orphan.join().unwrap();
+    cluster.unwrap().stop().await.unwrap();
+    embedded::start(&settings(folder.path())).await.unwrap().stop().await.unwrap();
+    assert!(!half_made.exists(), "the next start at the latest removes it");
 }
 
 #[tokio::test]

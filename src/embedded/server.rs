@@ -3,16 +3,16 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _, process::CommandExt as _},
     path::Path,
-    process::{self, Child, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
 };
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, mkdtemp},
 };
 use tokio::{sync::watch, time::sleep};
 
@@ -24,6 +24,8 @@ use super::{
 
 /// The server's log is put aside at a start when it has grown beyond this, in bytes.
 const LOG_MAX: u64 = 10_000_000;
+/// What the names of unfinished clusters begin with.
+const DRAFT: &str = "postgres.new.";
 
 /// What the program asks of its server. On the command line and not in the cluster's files, so
 /// that a newer conche brings its own. The first group is what an event log rests on.
@@ -129,10 +131,13 @@ impl Server {
 }
 
 /// Makes the cluster. It gets its name only when it is complete and on disk: whoever is killed in
-/// between leaves a folder that the next attempt throws away.
+/// between leaves a draft that the next start throws away.
 pub(super) fn initdb(place: &Place, binaries: &Binaries) -> Result<(), EmbeddedError> {
-    remove_attempts(&place.data_dir)?;
-    let fresh = place.data_dir.join(format!("postgres.new.{}", process::id()));
+    // A name of its own: an orphaned `initdb` may still be writing to an earlier draft, and in a
+    // container every start has the same process number.
+    let template = place.data_dir.join(format!("{DRAFT}XXXXXX"));
+    let fresh = mkdtemp(&template)
+        .map_err(|error| EmbeddedError::io("make", &template)(io::Error::from(error)))?;
     place.make_private(&fresh)?;
     // `C.UTF-8` orders by code point and knows upper and lower case; not every system has it.
     let output = match run_initdb(place, binaries, &fresh, "C.UTF-8")? {
@@ -169,15 +174,18 @@ fn run_initdb(
     Ok(Err(String::from_utf8_lossy(&said).trim_end().to_owned()))
 }
 
-fn remove_attempts(data_dir: &Path) -> Result<(), EmbeddedError> {
-    let entries = fs::read_dir(data_dir).map_err(EmbeddedError::io("list", data_dir))?;
+/// Throws away what killed starts left. The children of a killed `initdb` may go on writing for a
+/// moment and make the removal fail: that is no reason not to start, a later one removes the rest.
+pub(super) fn remove_drafts(place: &Place) {
+    let Ok(entries) = fs::read_dir(&place.data_dir) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("postgres.new.") {
-            let path = entry.path();
-            fs::remove_dir_all(&path).map_err(EmbeddedError::io("remove", &path))?;
+        let path = entry.path();
+        if entry.file_name().as_bytes().starts_with(DRAFT.as_bytes())
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            tracing::info!(draft = %path.display(), %error, "the next start removes it");
         }
     }
-    Ok(())
 }
 
 /// A program of PostgreSQL's as a child: as the right user, out of reach of the terminal's Ctrl-C
