@@ -158,6 +158,10 @@ impl StockItem {
         let over = self.over(Some(reservation_id), at);
         let parts = self.choose(quantity, &over)?;
         let mut events = sweep(&over, at);
+        // A hold of no length, so that every allocation in the log ends one: whoever counts what
+        // is held takes its units off.
+        let held = StockReserved { reservation_id, parts: parts.clone(), until: at, at };
+        events.push(StockItemEvent::Reserved(held));
         events.push(allocated(parts));
         Ok(events)
     }

@@ -71,9 +71,8 @@ impl Books {
                 assert_eq!(self.holds.remove(&e.reservation_id).as_ref(), Some(&e.parts));
             }
             StockItemEvent::Allocated(e) => {
-                if let Some(held) = self.holds.remove(&e.reservation_id) {
-                    assert_eq!(held, e.parts, "an order gets what was held");
-                }
+                let held = self.holds.remove(&e.reservation_id);
+                assert_eq!(held.as_ref(), Some(&e.parts), "an order gets what was held");
                 self.own(&e.parts, 1);
             }
             StockItemEvent::Deallocated(e) => self.own(&e.parts, -1),

@@ -279,15 +279,20 @@ fn an_order_gets_what_its_checkout_held() {
 fn late_money_gets_stock_only_if_some_is_free() {
     let over = || vec![received("main", 2), reserved(1, &[("main", 2)])];
     let late = StockAllocated { at: minute(15), ..allocation(1, &[("main", 2)]) };
+    let again = |at| {
+        let held = StockReserved { until: at, at, ..hold(1, &[("main", 2)]) };
+        StockItemEvent::Reserved(held)
+    };
     given(over()).when(allocate(1, 2, minute(15))).then_expect_events(vec![
         released(1, &[("main", 2)], ReleaseCause::Expired, minute(15)),
+        again(minute(15)),
         StockItemEvent::Allocated(late.clone()),
     ]);
     let later = StockAllocated { at: minute(20), ..late };
     let swept = released(1, &[("main", 2)], ReleaseCause::Expired, minute(15));
     given([over(), vec![swept.clone()]].concat())
         .when(allocate(1, 2, minute(20)))
-        .then_expect_events(vec![StockItemEvent::Allocated(later)]);
+        .then_expect_events(vec![again(minute(20)), StockItemEvent::Allocated(later)]);
     let faster = StockReserved { until: minute(31), at: minute(16), ..hold(2, &[("main", 1)]) };
     let error = StockItemError::InsufficientStock { requested: 2, available: 1 };
     given([over(), vec![swept, StockItemEvent::Reserved(faster)]].concat())
