@@ -1,11 +1,12 @@
 //! Cancelled orders and refunds: the stock back, the money back, then it is said on the order.
 //!
 //! ```text
-//! OrderCancellationRequested ─▶ free all its stock ─▶ send the money back ─▶ recorded ─▶ cancelled
-//! OrderRefundRequested ───────▶ free those units ───▶ send the money back ─▶ recorded
+//! OrderCancellationRequested ─▶ free all its stock ──▶ send the money back ─▶ recorded ─▶ cancelled
+//! OrderRefundRequested ───────▶ send the money back ─▶ free those units ────▶ recorded
 //! ```
 //!
-//! A refund that the provider refuses for good is recorded as failed; a cancellation then stays
+//! A refund that the provider refuses for good is recorded as failed and frees nothing, so that
+//! the same units can be refunded in another try; a cancellation then stays
 //! `cancelling`, visibly, and can be asked for again. An order that was never paid is given up by
 //! its checkout and not here.
 
@@ -65,17 +66,13 @@ struct Undo<'a> {
 }
 
 impl Undo<'_> {
-    /// Frees the units of a refund, sends its money, and says so.
+    /// Sends the money of a refund, frees its units, and says so.
     async fn refund(&self, refund_id: RefundId) -> Result<Next, DriveError> {
         let refund = &self.order.refunds[&refund_id];
         let at = self.order.business_time(refund.at, self.ctx.now());
         let cancellation = self.order.cancellation.as_ref();
         if cancellation.is_some_and(|cancellation| cancellation.refund_id == refund_id) {
             self.deallocate_all(refund_id, at).await?;
-        } else {
-            for (variant_id, quantity) in self.order.refunded_units(refund) {
-                self.deallocate(variant_id, Some(quantity), (refund_id, at)).await?;
-            }
         }
         let money = Money {
             payment_id: self.order.payment_id,
@@ -85,6 +82,9 @@ impl Undo<'_> {
         };
         match send_back(self.ctx, self.journey, money, at).await? {
             Sent::Done => {
+                for (variant_id, quantity) in self.order.refunded_units(refund) {
+                    self.deallocate(variant_id, Some(quantity), (refund_id, at)).await?;
+                }
                 let command = OrderCommand::RecordRefund { refund_id, at };
                 self.tell("record_refund", refund_id, command).await?;
                 Ok(Next::Done)

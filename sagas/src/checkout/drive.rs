@@ -78,7 +78,7 @@ impl<'a> Drive<'a> {
         Ok(drive)
     }
 
-    async fn load_checkout(&mut self) -> Result<(), DriveError> {
+    pub(super) async fn load_checkout(&mut self) -> Result<(), DriveError> {
         let Journey { store_id, checkout_id } = self.journey;
         let loaded = checkout::load(&self.ctx.commands, store_id, checkout_id).await?;
         self.situation.checkout = loaded.state;
@@ -94,7 +94,7 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    async fn load_order(&mut self) -> Result<(), DriveError> {
+    pub(super) async fn load_order(&mut self) -> Result<(), DriveError> {
         // There is none before a payment was tried: one look-up less for most steps.
         if self.payment_id().is_none() {
             return Ok(());

@@ -92,11 +92,21 @@ impl Drive<'_> {
             });
         let given: Vec<Option<Shortage>> = given.buffered(AT_ONCE).try_collect().await?;
         let lines: Vec<Shortage> = given.into_iter().flatten().collect();
-        if lines.is_empty() {
+        let told = if lines.is_empty() {
             self.tell_order("confirm", |at| OrderCommand::Confirm { at }).await
         } else {
             self.compensate(FailureCause::InsufficientStock { lines }).await
+        };
+        if let Err(DriveError::Refused { .. }) = told {
+            self.load_checkout().await?;
+            self.load_order().await?;
         }
+        // Another process found too little and undid everything while we were allocating: then
+        // these units are nobody's.
+        if matches!(self.checkout().phase, Phase::Failed { .. }) {
+            return self.release_stock().await;
+        }
+        told
     }
 
     /// Frees whatever is held or allocated. What is free already stays so.

@@ -2,8 +2,9 @@
 
 use commands::{
     CommandError,
-    checkout::order_id,
+    checkout::{order_id, payment_id},
     order::{self, NewRefund, OrderError, OrderStatus, RefundState},
+    payment::{self, PaymentCommand},
 };
 use event_schemas::{
     ids::{CheckoutId, VariantId},
@@ -85,4 +86,35 @@ async fn some_units_can_be_refunded_and_the_rest_cancelled() {
     assert_eq!(shop.payment(id, 1).await.refundable(), Some(gbp(0)));
     assert_eq!(shop.stock(bar).await, Stock { on_hand: 5, held: 0, allocated: 0 });
     assert_eq!(shop.calls_of("refund"), 2);
+}
+
+#[tokio::test]
+async fn a_refund_that_was_refused_frees_nothing_and_can_be_tried_again() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 3).await;
+    let id = paid(&shop, bar, 2).await;
+    let line_id = shop.order(id).await.unwrap().lines[0].line_id;
+    let (ctx, order_id) = (&shop.ctx.commands, order_id(id));
+    let new = || refund(1250, vec![RefundLine { line_id, quantity: 2 }]);
+
+    let intent = shop.intent("first");
+    order::request_refund(ctx, &intent, order_id, new()).await.unwrap();
+    let (refund_id, at) = (order::new_refund_id(&intent), shop.now());
+    let (amount, reason, code) = (gbp(1250), "broken".to_owned(), "no".to_owned());
+    // The sandbox refuses no refund, so the refusal is written down for it.
+    let refusal = [
+        PaymentCommand::RequestRefund { refund_id, amount, reason, at },
+        PaymentCommand::RecordRefundFailed { refund_id, code, at },
+    ];
+    for (command, name) in refusal.into_iter().zip(["requested", "refused"]) {
+        payment::record(ctx, &shop.intent(name), payment_id(id, 1), command).await.unwrap();
+    }
+    shop.drain().await;
+    assert_eq!(shop.order(id).await.unwrap().refunds[&refund_id].state, RefundState::Failed);
+    assert_eq!(shop.stock(bar).await.allocated, 2);
+
+    order::request_refund(ctx, &shop.intent("second"), order_id, new()).await.unwrap();
+    shop.drain().await;
+    assert_eq!(shop.order(id).await.unwrap().refundable(), gbp(1250));
+    assert_eq!(shop.stock(bar).await, Stock { on_hand: 3, held: 0, allocated: 0 });
 }
