@@ -27,7 +27,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::database::Database;
+use test_database::Database;
 
 /// The store most stories play in.
 pub(crate) const STORE: &str = "demo";
@@ -82,7 +82,7 @@ pub(crate) fn story<F: Future<Output = ()> + Send + 'static>(
         let result = run_story(act(app)).await;
         stop.send_replace(true);
         runner.await.unwrap();
-        database.drop().await;
+        drop(database);
         if let Err(panic) = result {
             std::panic::resume_unwind(panic.into_panic());
         }
@@ -101,7 +101,7 @@ fn run_story(story: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()>
 
 impl App {
     async fn new(database: &Database) -> App {
-        let pool = |role| pool::connect(database.options.clone(), role, POOL_MAX);
+        let pool = |role| pool::connect(database.options(), role, POOL_MAX);
         let writer = pool(pool::Role::Writer).await.unwrap();
         let reader = pool(pool::Role::Reader).await.unwrap();
         let noon: DateTime<Utc> = NOON.parse().unwrap();

@@ -5,7 +5,6 @@ mod app;
 mod architecture;
 mod catalog;
 mod checkout;
-mod database;
 mod edge;
 mod import;
 mod openapi;

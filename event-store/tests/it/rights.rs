@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::account::{OTHER_STORE, STORE};
 use crate::append::unit;
-use crate::db::{self, Db, new_id};
+use crate::db::{Db, new_id};
 
 async fn refused(pool: &PgPool, sql: &str) {
     let error = sqlx::query(AssertSqlSafe(sql)).execute(pool).await.expect_err(sql);
@@ -86,7 +86,7 @@ async fn an_owner_who_is_no_superuser_can_migrate_and_sees_every_row_of_a_backup
     let become_owner = format!("SET SESSION AUTHORIZATION {owner}");
     sqlx::query(AssertSqlSafe(become_owner)).execute(&mut *conn).await.unwrap();
 
-    db::migrate(&mut conn).await;
+    test_database::migrate(&mut conn).await;
 
     db.engine().append(vec![unit(new_id(), 0, 3)]).await.unwrap();
     for relation in ["log.events", "log.events_000000"] {

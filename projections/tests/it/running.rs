@@ -45,8 +45,10 @@ async fn a_running_projection_keeps_up_until_it_is_told_to_stop() {
         stopper.send(true).unwrap();
     };
     tokio::join!(running, story);
-    let far = projections::wait_for(&shop.db.reader, &["catalog"], 99, Duration::from_millis(20));
-    assert!(!far.await.unwrap());
+    let far = tokio::time::timeout(PATIENCE / 2, reached(&shop, 99));
+    assert!(!far.await.expect("nobody waits for what is not in the log"));
+    let behind = projections::wait_for(&shop.db.reader, &["none"], 1, Duration::from_millis(20));
+    assert!(!behind.await.unwrap());
 }
 
 #[tokio::test]
