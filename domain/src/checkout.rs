@@ -10,6 +10,8 @@ use event_schemas::{
     payment::{DeclineAdvice, PaymentAction},
 };
 
+use crate::order::TOTAL_MINOR_MAX;
+
 mod rules;
 mod state;
 #[cfg(test)]
@@ -117,6 +119,9 @@ pub enum CheckoutError {
     /// Prices in different currencies, or too much to add up.
     #[error("lines and charges do not add up in one currency")]
     NoTotal,
+    /// Lines and charges are more than any shop sells at once.
+    #[error("lines and charges must be at most {TOTAL_MINOR_MAX} minor units together")]
+    TotalTooHigh,
     /// The shopper would be paid for buying.
     #[error("total must not be below zero, it is {total}")]
     NegativeTotal {

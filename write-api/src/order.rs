@@ -188,6 +188,7 @@ pub(crate) fn rejected(error: OrderError) -> Problem {
         E::Empty => Problem::invalid("/lines", "empty", detail),
         E::QuantityZero => Problem::invalid("/lines", "out_of_range", detail),
         E::TotalMismatch => Problem::invalid("/total", "mismatch", detail),
+        E::TotalTooHigh => Problem::invalid("/total", "too_high", detail),
         E::BadNumber => Problem::invalid("/number", "bad_length", detail),
         E::IllegalTransition { from, .. } => {
             let problem = Problem::new("illegal_transition").detail(detail);
@@ -241,6 +242,7 @@ mod tests {
             (E::AlreadyPlaced, 409, "already_exists"),
             (E::Empty, 422, "validation_failed"),
             (E::QuantityZero, 422, "validation_failed"),
+            (E::TotalTooHigh, 422, "validation_failed"),
             (E::TotalMismatch, 422, "validation_failed"),
             (E::BadNumber, 422, "validation_failed"),
             (E::IllegalTransition { from, command: "be paid" }, 409, "illegal_transition"),

@@ -17,6 +17,7 @@ use super::{
     ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError,
     PAYMENT_METHOD_CHARS_MAX, Phase, Waiting, payment_id,
 };
+use crate::order::are_bounded;
 
 type Decision = Result<Vec<CheckoutEvent>, CheckoutError>;
 
@@ -170,7 +171,8 @@ fn total(new: &BeginCheckout) -> Result<Money, CheckoutError> {
     let lines = lines.ok_or(CheckoutError::NoTotal)?;
     let amounts = || lines.iter().copied().chain(new.charges.iter().map(|charge| charge.amount));
     let first = amounts().next().ok_or(CheckoutError::Empty)?;
-    Money::sum(first.currency, amounts()).ok_or(CheckoutError::NoTotal)
+    let total = Money::sum(first.currency, amounts()).ok_or(CheckoutError::NoTotal)?;
+    if are_bounded(amounts()) { Ok(total) } else { Err(CheckoutError::TotalTooHigh) }
 }
 
 fn payment_started(

@@ -8,6 +8,7 @@ use event_schemas::{
     },
     ids::{LineId, ProductId, VariantId},
     money::Currency,
+    order::ChargeKind,
 };
 
 use super::*;
@@ -126,6 +127,20 @@ fn the_total_is_the_exact_sum() {
     let mut huge = new_checkout();
     huge.lines[0].unit_price = gbp(i64::MAX);
     given(vec![]).when(begin(huge)).then_expect_error(CheckoutError::NoTotal);
+    // Fits in 64 bits, but the next ones of the day would not.
+    let mut high = new_checkout();
+    high.lines[0].unit_price = gbp(TOTAL_MINOR_MAX / 2 + 1);
+    given(vec![]).when(begin(high.clone())).then_expect_error(CheckoutError::TotalTooHigh);
+    high.charges.push(Charge {
+        kind: ChargeKind::Discount,
+        code: "D".to_owned(),
+        title: "Discount".to_owned(),
+        amount: gbp(-TOTAL_MINOR_MAX),
+    });
+    given(vec![]).when(begin(high)).then_expect_error(CheckoutError::TotalTooHigh);
+    let mut highest = new_checkout();
+    highest.lines[0].unit_price = gbp(TOTAL_MINOR_MAX / 2);
+    assert!(Checkout::default().decide(begin(highest)).is_ok());
     let mut mixed = new_checkout();
     mixed.lines.push(mixed.lines[0].clone());
     mixed.lines[1].unit_price.currency = Currency::EUR;

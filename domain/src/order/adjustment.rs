@@ -8,7 +8,7 @@ use event_schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::REASON_CHARS_MAX;
+use super::{REASON_CHARS_MAX, TOTAL_MINOR_MAX};
 
 /// What can be asked of a stand-alone refund.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum AdjustmentCommand {
 pub struct RecordAdjustment {
     /// Document behind it; unique in the store, which the append guards.
     pub reference: String,
-    /// What went back; above zero.
+    /// What went back; above zero, at most [`TOTAL_MINOR_MAX`].
     pub amount: Money,
     /// What it was for.
     pub lines: Vec<AdjustmentLine>,
@@ -40,6 +40,9 @@ pub enum AdjustmentError {
     /// Money given back is more than nothing.
     #[error("amount must be above zero")]
     AmountNotPositive,
+    /// More than any order can be of.
+    #[error("amount must be at most {TOTAL_MINOR_MAX} minor units")]
+    AmountTooHigh,
     /// There is no document.
     #[error("a reference is required")]
     ReferenceMissing,
@@ -66,6 +69,9 @@ impl Adjustment {
         }
         if new.amount.amount_minor <= 0 {
             return Err(AdjustmentError::AmountNotPositive);
+        }
+        if TOTAL_MINOR_MAX < new.amount.amount_minor {
+            return Err(AdjustmentError::AmountTooHigh);
         }
         if new.reference.trim().is_empty() {
             return Err(AdjustmentError::ReferenceMissing);

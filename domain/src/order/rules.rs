@@ -15,7 +15,7 @@ use event_schemas::{
 
 use super::{
     NUMBER_CHARS_MAX, Order, OrderCommand, OrderError, OrderStatus, PlaceOrder, Placed,
-    REASON_CHARS_MAX, Refund, RefundState, RequestRefund,
+    REASON_CHARS_MAX, Refund, RefundState, RequestRefund, are_bounded,
 };
 
 impl Order {
@@ -63,8 +63,12 @@ fn place(new: PlaceOrder) -> Result<Vec<OrderEvent>, OrderError> {
     let lines: Option<Vec<Money>> = new.lines.iter().map(OrderLine::total).collect();
     let lines = lines.ok_or(OrderError::TotalMismatch)?;
     let amounts = lines.into_iter().chain(new.charges.iter().map(|charge| charge.amount));
-    if Money::sum(new.total.currency, amounts) != Some(new.total) || new.total.amount_minor < 0 {
+    let sum = Money::sum(new.total.currency, amounts.clone());
+    if sum != Some(new.total) || new.total.amount_minor < 0 {
         return Err(OrderError::TotalMismatch);
+    }
+    if !are_bounded(amounts) {
+        return Err(OrderError::TotalTooHigh);
     }
     let PlaceOrder { number, checkout_id, payment_id, lines, charges, total, .. } = new;
     let PlaceOrder { customer_reference, country, channel, at, .. } = new;

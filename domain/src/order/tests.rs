@@ -161,6 +161,10 @@ fn the_total_is_the_exact_sum_in_one_currency() {
     let mut huge = new_order();
     huge.lines[0].unit_price = gbp(i64::MAX);
     given(vec![]).when(place(huge)).then_expect_error(OrderError::TotalMismatch);
+    let mut high = new_order();
+    high.lines[0].unit_price = gbp(TOTAL_MINOR_MAX / 3);
+    high.total = gbp(TOTAL_MINOR_MAX / 3 * 3 + 400);
+    given(vec![]).when(place(high)).then_expect_error(OrderError::TotalTooHigh);
 }
 
 #[test]
@@ -320,6 +324,8 @@ fn a_stand_alone_refund_is_recorded_once() {
     let nothing = RecordAdjustment { amount: gbp(0), ..new.clone() };
     let refused = given(vec![]).when(record(nothing));
     refused.then_expect_error(AdjustmentError::AmountNotPositive);
+    let high = RecordAdjustment { amount: gbp(TOTAL_MINOR_MAX + 1), ..new.clone() };
+    given(vec![]).when(record(high)).then_expect_error(AdjustmentError::AmountTooHigh);
     let silent = RecordAdjustment { reason: String::new(), ..new };
     given(vec![]).when(record(silent)).then_expect_error(AdjustmentError::BadReason);
 }

@@ -23,7 +23,7 @@ pub(super) fn rejected(error: CheckoutError) -> Problem {
         E::NotFound => Problem::new("checkout_not_found"),
         E::AlreadyBegun => Problem::new("already_exists"),
         E::Empty => Problem::invalid("/lines", "empty", detail),
-        E::NoTotal => Problem::invalid("/lines", "too_high", detail),
+        E::NoTotal | E::TotalTooHigh => Problem::invalid("/lines", "too_high", detail),
         E::QuantityZero | E::NegativeTotal { .. } => {
             Problem::invalid("/lines", "out_of_range", detail)
         }
@@ -153,6 +153,7 @@ mod tests {
             (E::Empty, 422, "validation_failed"),
             (E::QuantityZero, 422, "validation_failed"),
             (E::NoTotal, 422, "validation_failed"),
+            (E::TotalTooHigh, 422, "validation_failed"),
             (E::NegativeTotal { total: FIVE }, 422, "validation_failed"),
             (E::BadPaymentMethod, 422, "validation_failed"),
             (E::StillReserving, 409, "stock_being_reserved"),
