@@ -6,8 +6,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::Instant;
 
-/// How often [`wait_for`] looks: a projector in the same process is done within a few of these.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How soon [`wait_for`] looks again: a projector in the same process is done within a few of
+/// these. Each look waits twice as long as the one before, so that waiting costs few of them.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(5);
+/// See [`LOOK_AGAIN_MIN`].
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
 
 /// How far a projection is behind the log.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -80,7 +83,7 @@ pub async fn lag(pool: &PgPool) -> Result<Vec<Lag>, sqlx::Error> {
 }
 
 /// Waits until every projection of `names` has reached `position`, at most `timeout`. Returns
-/// whether they have. Holds no connection while it waits.
+/// whether they have. Does not wait for what is not in the log. Holds no connection while it waits.
 pub async fn wait_for(
     pool: &PgPool,
     names: &[&str],
@@ -88,21 +91,25 @@ pub async fn wait_for(
     timeout: Duration,
 ) -> Result<bool, sqlx::Error> {
     let deadline = Instant::now() + timeout;
+    let mut pause = LOOK_AGAIN_MIN;
     loop {
-        let reached = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM log.checkpoints
-                WHERE name = ANY ($1) AND position >= $2"#,
+        let seen = sqlx::query!(
+            r#"SELECT h.position AS head, count(c.name) AS "reached!"
+                 FROM log.head h
+                 LEFT JOIN log.checkpoints c ON c.name = ANY ($1) AND c.position >= $2
+                GROUP BY h.position"#,
             names as &[&str],
             position
         )
         .fetch_one(pool)
         .await?;
-        if usize::try_from(reached) == Ok(names.len()) {
+        if usize::try_from(seen.reached) == Ok(names.len()) {
             return Ok(true);
         }
-        if Instant::now() + LOOK_AGAIN >= deadline {
+        if seen.head < position || Instant::now() + pause >= deadline {
             return Ok(false);
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK_AGAIN_MAX);
     }
 }
