@@ -95,8 +95,8 @@ struct Open<'a> {
     variants: &'a Variants,
     /// Beside the orders; none for those that cannot be taken over.
     standings: &'a [Option<Standing>],
-    /// Beside the corrections.
-    corrected: &'a [Option<bool>],
+    /// Beside the corrections: how many lines of each were made before.
+    corrected: &'a [Option<usize>],
 }
 
 impl Open<'_> {
@@ -109,10 +109,11 @@ impl Open<'_> {
         })
     }
 
-    /// Corrections that were not made yet.
-    fn corrections(&self) -> impl Iterator<Item = &Invoice> {
+    /// Corrections that were not made yet, or not all of it, and how many lines were.
+    fn corrections(&self) -> impl Iterator<Item = (&Invoice, usize)> {
         let pairs = self.history.corrections.iter().zip(self.corrected);
-        pairs.filter(|(_, corrected)| **corrected == Some(false)).map(|(it, _)| it)
+        let pairs = pairs.filter_map(|(invoice, made)| Some((invoice, (*made)?)));
+        pairs.filter(|(invoice, made)| *made < invoice.lines.len())
     }
 }
 
@@ -127,51 +128,64 @@ async fn buy(importer: &Importer, open: &Open<'_>, report: &mut Report) -> anyho
     Ok(())
 }
 
-/// Which corrections were made before.
+/// How many lines of each correction were made before.
 async fn corrected(
     importer: &Importer,
     history: &History,
     variants: &Variants,
     problems: &mut Problems,
-) -> anyhow::Result<Vec<Option<bool>>> {
+) -> anyhow::Result<Vec<Option<usize>>> {
     let work = history
         .corrections
         .iter()
-        .map(|invoice| (invoice.place, is_corrected(importer, invoice, variants).boxed()));
+        .map(|invoice| (invoice.place, lines_made(importer, invoice, variants).boxed()));
     importer.each("looking", work.collect(), problems).await
 }
 
-/// All lines of one correction are made in a row, so the last one tells.
-async fn is_corrected(
+/// Lines are made one after the other, and a killed run may have stopped between two. Several may
+/// be of the same code: each is an event of its own.
+async fn lines_made(
     importer: &Importer,
     invoice: &Invoice,
     variants: &Variants,
-) -> Result<bool, Failure> {
-    let last = invoice.lines.last().expect("an invoice has a line");
-    let events = importer.stock_history(variant(variants, &last.code)?).await?;
+) -> Result<usize, Failure> {
     let reference = Some(invoice.number.as_str());
-    Ok(events.iter().any(|event| {
-        matches!(event, StockItemEvent::Adjusted(it) if it.reference.as_deref() == reference)
-    }))
+    let mut left: HashMap<&str, usize> = HashMap::new();
+    for (index, line) in invoice.lines.iter().enumerate() {
+        if !left.contains_key(line.code.as_str()) {
+            let events = importer.stock_history(variant(variants, &line.code)?).await?;
+            let made = events.iter().filter(|event| {
+                matches!(event, StockItemEvent::Adjusted(it) if it.reference.as_deref() == reference)
+            });
+            left.insert(&line.code, made.count());
+        }
+        match left.get_mut(line.code.as_str()) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => return Ok(index),
+        }
+    }
+    Ok(invoice.lines.len())
 }
 
 async fn correct(importer: &Importer, open: &Open<'_>, report: &mut Report) -> anyhow::Result<()> {
-    let work = open
-        .corrections()
-        .map(|invoice| (invoice.place, one_correction(importer, invoice, open.variants).boxed()));
+    let work = open.corrections().map(|(invoice, made)| {
+        (invoice.place, one_correction(importer, (invoice, made), open.variants).boxed())
+    });
     let done = importer.in_order(CORRECTIONS, work.collect(), &mut report.problems).await?;
-    let known = open.corrected.iter().filter(|it| **it != Some(false));
-    let known = known.map(|it| it.map(|_| Outcome::Unchanged));
+    let known = open.history.corrections.iter().zip(open.corrected);
+    let known = known.filter(|(it, made)| made.is_none_or(|made| made == it.lines.len()));
+    let known = known.map(|(_, made)| made.map(|_| Outcome::Unchanged));
     report.tallies.push((CORRECTIONS, tally(done.into_iter().chain(known))));
     Ok(())
 }
 
+/// Makes the lines after the first `made` ones.
 async fn one_correction(
     importer: &Importer,
-    invoice: &Invoice,
+    (invoice, made): (&Invoice, usize),
     variants: &Variants,
 ) -> Result<Outcome, Failure> {
-    for (index, line) in invoice.lines.iter().enumerate() {
+    for (index, line) in invoice.lines.iter().enumerate().skip(made) {
         let correction = Correction {
             location: LOCATION.to_owned(),
             delta: line.quantity,

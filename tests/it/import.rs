@@ -276,6 +276,26 @@ fn every_line_stays_what_it_is() {
 }
 
 #[test]
+fn a_correction_cut_short_between_two_lines_is_finished() {
+    let header = ORDERS.lines().next().unwrap();
+    let line = |code: &str| format!("3,{code},,-2,2/12/2010,0,,United Kingdom\n");
+    // The beginning of the invoice leaves what a kill between two of its lines leaves.
+    let cut = format!("{header}\n{}{}", line("TIN"), line("BAR"));
+    let whole = format!("{cut}{}{}", line("TIN"), line("BAR"));
+    story(move |app| async move {
+        app.import_orders(cut.as_bytes()).await;
+        let report = app.import_orders(whole.as_bytes()).await;
+        assert_eq!(report.problems.to_string(), "");
+        let log = app.log().await;
+        let books = books(&log);
+        assert_eq!(books.corrections, 4);
+        assert_eq!(books.received.values().sum::<u64>(), 8, "what left, and nothing more");
+        app.import_orders(whole.as_bytes()).await;
+        assert_eq!(app.log().await.len(), log.len());
+    });
+}
+
+#[test]
 fn a_number_that_is_taken_is_told_by_row() {
     story(|app| async move {
         app.import_orders(ORDERS.as_bytes()).await;

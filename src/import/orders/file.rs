@@ -224,6 +224,9 @@ impl History {
             Problem::at(invoice.place, "the sum of the invoice is too large").in_column("UnitPrice")
         };
         let total = invoice.total(currency).ok_or_else(too_large)?;
+        if !domain::order::are_bounded(invoice.lines.iter().map(|line| line.amount)) {
+            return Err(too_large());
+        }
         if invoice.is_cancellation() {
             check_cancellation(&invoice, total)?;
             let amount = total.checked_neg().ok_or_else(too_large)?;
@@ -308,6 +311,17 @@ fn check_order(invoice: &Invoice, total: Money) -> Result<(), Problem> {
         let message = "is below zero in an order; an invoice that takes something back has a \
                        number that begins with C";
         return Err(Problem::at(line.place, message).in_column("Quantity"));
+    }
+    let mut units: HashMap<&str, i64> = HashMap::new();
+    for line in invoice.products() {
+        // The stock of a code is held as a whole, whatever lines it stands on.
+        let sum = units.entry(&line.code).or_default();
+        *sum += line.quantity;
+        if QUANTITY_MAX < *sum {
+            let message =
+                format!("adds up to more than {QUANTITY_MAX} of `{}` in one order", line.code);
+            return Err(Problem::at(line.place, message).in_column("Quantity"));
+        }
     }
     if total.amount_minor < 0 {
         let message = "the sum of the invoice is below zero, which no order can be";

@@ -41,14 +41,14 @@ pub(super) async fn receive(
 /// In the order of the file, so that runs of the same file do the same.
 fn needs<'a>(open: &'a Open<'_>) -> Vec<Need<'a>> {
     // An order takes what it has; a correction takes only if it is below zero.
-    let orders = open.orders().map(|(order, _)| (order, 1));
-    let corrections = open.corrections().map(|correction| (correction, -1));
-    let mut invoices: Vec<(&Invoice, i64)> = orders.chain(corrections).collect();
-    invoices.sort_by_key(|(invoice, _)| invoice.place.row);
+    let orders = open.orders().map(|(order, _)| (order, 0, 1));
+    let corrections = open.corrections().map(|(correction, made)| (correction, made, -1));
+    let mut invoices: Vec<(&Invoice, usize, i64)> = orders.chain(corrections).collect();
+    invoices.sort_by_key(|(invoice, ..)| invoice.place.row);
     let mut needs: Vec<Need<'a>> = Vec::new();
     let mut known: HashMap<VariantId, usize> = HashMap::new();
-    for (invoice, sign) in invoices {
-        for line in invoice.products() {
+    for (invoice, made, sign) in invoices {
+        for line in invoice.products().skip(made) {
             let leaves = sign * line.quantity;
             let (Ok(leaves), Some(&variant_id)) =
                 (u64::try_from(leaves), open.variants.get(&line.code))

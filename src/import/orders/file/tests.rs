@@ -78,7 +78,13 @@ fn what_is_wrong_with_a_row() {
          C7,A,,-1,1/12/2010,0,,\n\
          8,M,,1,1/12/2010,0,,\n\
          9,A,,1000000,1/12/2010,9999999999999,,\n\
-         9,A,,1000000,1/12/2010,99999999999,,\n",
+         9,A,,1000000,1/12/2010,99999999999,,\n\
+         10,A,,1000000,1/12/2010,1,,\n\
+         10,a,,1,1/12/2010,1,,\n\
+         11,A,,1000000,1/12/2010,9999999.99,,\n\
+         11,B,,2,1/12/2010,9999999.99,,\n\
+         12,M,,1000000,1/12/2010,9999999.99,,\n\
+         12,D,,-1000000,1/12/2010,9999999.99,,\n",
     );
     expect![[r"
         row 2, column `InvoiceNo`: is empty; every row names its invoice
@@ -105,6 +111,9 @@ fn what_is_wrong_with_a_row() {
         row 24 (line 25), column `StockCode`: is no product and has no value, so there is nothing to take over; remove the row
         row 25 (line 26), column `UnitPrice`: times quantity is too large
         row 26 (line 27), column `UnitPrice`: times quantity is too large
+        row 28 (line 29), column `Quantity`: adds up to more than 1000000 of `A` in one order
+        row 29 (line 30), column `UnitPrice`: the sum of the invoice is too large
+        row 31 (line 32), column `UnitPrice`: the sum of the invoice is too large
     "]].assert_eq(&problems);
 }
 
