@@ -18,7 +18,8 @@ use crate::{DriveError, Journey, Next, SagaCtx, order_number, refund};
 /// Steps of one drive. The longest way, with a compensation at its end, has about twenty.
 const STEPS_MAX: u32 = 100;
 
-/// Order numbers tried before the step is tried again later: imports may hold a few in a row.
+/// Order numbers tried before the step is tried again later: enough to pass over ten thousand in a
+/// row that imports hold.
 const NUMBERS_MAX: u32 = 20;
 
 /// Carries a checkout on until it waits for somebody, for time to pass, or has ended.
@@ -244,12 +245,12 @@ impl<'a> Drive<'a> {
 
     async fn place_order(&mut self) -> Result<(), DriveError> {
         let given = self.started().order_number.clone();
-        for _ in 0..NUMBERS_MAX {
+        for taken in 0..NUMBERS_MAX {
             self.ctx.spend()?;
             let pool = self.ctx.commands.engine.pool();
             let number = match &given {
                 Some(number) => number.clone(),
-                None => order_number::next(pool, self.journey.store_id).await?,
+                None => order_number::next(pool, self.journey.store_id, taken).await?,
             };
             let place = self.place(number);
             match self.try_tell_order("place", |_| OrderCommand::Place(Box::new(place))).await {

@@ -112,6 +112,24 @@ async fn a_purchase_of_the_past_is_dated_then() {
 }
 
 #[tokio::test]
+async fn many_numbers_that_imports_hold_are_passed_over_in_wider_steps() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 31).await;
+    for number in 1_001..=1_030 {
+        let mut new = new_checkout(&[(bar, 1)], Some("sbx_ok"));
+        new.channel = event_schemas::order::Channel::Import;
+        new.order_number = Some(number.to_string());
+        let intent = shop.intent(&format!("import {number}"));
+        checkout::begin(&shop.ctx.commands, &intent, new).await.unwrap();
+    }
+    shop.drain().await;
+
+    let id = shop.try_begin("begin", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+    shop.drain().await;
+    assert_eq!(shop.view(id).await.order_number.as_deref(), Some("1032"));
+}
+
+#[tokio::test]
 async fn a_number_that_an_import_holds_is_passed_over() {
     let shop = Shop::new().await;
     let bar = shop.variant("bar", 3).await;
