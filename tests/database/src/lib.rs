@@ -68,6 +68,9 @@ impl Drop for Database {
 }
 
 /// How to connect to the server, as superuser.
+///
+/// # Panics
+/// Without `CONCHE_TEST_DATABASE_URL`, or if it is no PostgreSQL URL.
 pub fn server() -> PgConnectOptions {
     #[expect(clippy::disallowed_methods, reason = "how a test is told of its server")]
     let url = std::env::var("CONCHE_TEST_DATABASE_URL")
@@ -76,12 +79,18 @@ pub fn server() -> PgConnectOptions {
 }
 
 /// Runs the migrations.
+///
+/// # Panics
+/// If one of them fails.
 pub async fn migrate(conn: &mut PgConnection) {
     let migrator = Migrator::new(migrations()).await.expect("the migrations can be read");
     migrator.run(conn).await.expect("the migrations run");
 }
 
 /// Runs one statement as superuser, in no database in particular.
+///
+/// # Panics
+/// If the server does not answer or refuses it.
 pub async fn administer(sql: &str) {
     let conn = PgConnection::connect_with(&server()).await;
     let mut conn = conn.expect("the server for tests answers");
