@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use api_kit::Permission;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// The store of the demo shop and of everything that names no other.
@@ -22,6 +23,7 @@ pub struct Config {
 
 /// Where things are and how much they say.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Place {
     /// Directory of the private PostgreSQL and of the token key. Made if missing.
     #[arg(long, env = "CONCHE_DATA_DIR", global = true, value_name = "DIR")]
@@ -67,7 +69,8 @@ pub enum Command {
     ReadApi(Listen),
     /// Run one projector: it fills its read model from the log. A second one stands by.
     Projector {
-        /// Which read model; `conche projections status` lists them.
+        /// Which read model: `catalog`, `orders` or `sales`.
+        #[arg(value_parser = read_model)]
         name: String,
     },
     /// Run the process manager: checkouts, cancellations, refunds, timers.
@@ -78,7 +81,8 @@ pub enum Command {
     Token(Token),
     /// Build a read model anew beside the live one, then swap.
     Rebuild {
-        /// Which read model.
+        /// Which read model: `catalog`, `orders` or `sales`.
+        #[arg(value_parser = read_model)]
         name: String,
     },
     /// Ask about the read models.
@@ -119,9 +123,9 @@ pub struct Token {
     #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
     pub store: String,
 
-    /// Permissions, with commas; all of them if none is given.
-    #[arg(long, value_delimiter = ',', value_name = "PERMISSION")]
-    pub permissions: Vec<String>,
+    /// Permissions, such as `products:read`, with commas; all of them if none is given.
+    #[arg(long, value_delimiter = ',', value_name = "PERMISSION", value_parser = permission)]
+    pub permissions: Vec<Permission>,
 
     /// Days until it expires.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
@@ -136,6 +140,7 @@ pub enum Projections {
     /// Replay the log from zero and compare. Exits with 1 if any row differs.
     Verify {
         /// One read model; all of them if none is given.
+        #[arg(value_parser = read_model)]
         name: Option<String>,
     },
 }
@@ -216,6 +221,18 @@ pub enum Progress {
     Auto,
     /// Never.
     Never,
+}
+
+fn permission(text: &str) -> Result<Permission, String> {
+    text.parse().map_err(|_| {
+        let all: Vec<_> = Permission::ALL.iter().map(|permission| permission.as_str()).collect();
+        format!("there are: {}", all.join(", "))
+    })
+}
+
+fn read_model(text: &str) -> Result<String, String> {
+    let found = crate::admin::projections::find(text);
+    found.map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Slugs are part of addresses: lower-case letters, digits and hyphens, at most 63.

@@ -65,9 +65,14 @@ impl Database {
         let owner = self.owner().await?;
         let found = applied(&owner).await;
         owner.close().await;
-        let wanted = MIGRATIONS.iter().map(|migration| migration.version).max();
+        let (found, wanted) = (found?, MIGRATIONS.iter().map(|migration| migration.version).max());
         anyhow::ensure!(
-            found? == wanted,
+            found.is_some(),
+            "the database at {} is empty; `conche up` or `conche migrate` prepares it",
+            self.place()
+        );
+        anyhow::ensure!(
+            found == wanted,
             "the database at {} is not at this program's version; run `conche migrate`",
             self.place()
         );

@@ -26,6 +26,7 @@ use crate::{
         problem::{Place, Problems},
         variant_id,
     },
+    terminal::announce,
 };
 
 mod bars;
@@ -83,6 +84,7 @@ async fn load_into(importer: &Importer) -> anyhow::Result<String> {
     if found.is_some() && is_complete(importer, first).await? {
         return Ok("The demo shop is loaded.".into());
     }
+    announce("The demo shop is being loaded, which takes up to a minute; use it meanwhile.");
     let opened = base - Days::new(DAYS + 1);
     // The first product alone: it dates all the others, in this run and in the next.
     put_on_shelf(importer, first, opened).await.map_err(fatal)?;

@@ -48,10 +48,17 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
         Command::Saga => roles::saga(place).await?,
         Command::Migrate => roles::migrate(place).await?,
         Command::Token(token) => {
-            let keys = keys::load(&data_dir(place))?;
+            let dir = data_dir(place);
+            if !keys::exists(&dir) {
+                terminal::complain(&format!(
+                    "note: {} had no key, so one is made; the token is good for a conche of that --data-dir",
+                    dir.display()
+                ));
+            }
+            let keys = keys::load(&dir)?;
             #[expect(clippy::disallowed_methods, reason = "tokens are for people, now")]
             let now = chrono::Utc::now();
-            terminal::say(&keys::issue(&keys, token, now)?)?;
+            terminal::say(&keys::issue(&keys, token, now))?;
         }
         Command::Rebuild { name } => {
             admin::projections::find(name)?;

@@ -104,7 +104,7 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let saga = saga_ctx(&database, &ctx).await?;
     add_saga(&mut tasks, saga.clone());
     add_maintenance(&mut tasks, &database).await?;
-    greet(place, &database, address, &keys, &ctx)?;
+    greet(place, &database, address, &keys, &ctx);
     if up.demo {
         tasks.add(demo(saga, tasks.stop.subscribe()));
     }
@@ -255,21 +255,24 @@ fn greet(
     address: SocketAddr,
     keys: &api_kit::TokenKeys,
     ctx: &Ctx,
-) -> anyhow::Result<()> {
+) {
     let store = crate::config::DEFAULT_STORE.to_owned();
     let token = Token { store, permissions: Vec::new(), days: 30 };
-    let token = keys::issue(keys, &token, ctx.now())?;
+    let token = keys::issue(keys, &token, ctx.now());
+    let (data, keys) = (database.place(), data_dir(place).display().to_string());
+    let data = if data == keys {
+        format!("{data} (PostgreSQL and token key)")
+    } else {
+        format!("{data} (PostgreSQL), {keys} (token key)")
+    };
     announce(&format!(
         "Conche is up.\n\
          \n  API            http://{address}/api/v1\
          \n  documentation  http://{address}/docs\
          \n  health         http://{address}/health/ready\
-         \n  data           {} (PostgreSQL), {} (token key)\n\
+         \n  data           {data}\n\
          \nA development token for the store `demo`, good for 30 days:\n\n{token}\n\
          \nTry:  curl -H \"Authorization: Bearer $(conche token)\" http://{address}/api/v1/products\n\
          Stop: Ctrl-C\n",
-        database.place(),
-        data_dir(place).display(),
     ));
-    Ok(())
 }
