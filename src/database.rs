@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use event_store::pool::{self, Role};
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use event_store::pool::{self, Role, ServerError};
+use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 
 use crate::{
     config::Place,
@@ -50,6 +50,22 @@ impl Database {
         })
     }
 
+    /// Like [`Database::open`], for what has no use for an empty database: a mistyped data
+    /// directory is refused, not filled with a new cluster.
+    pub async fn open_existing(place: &Place) -> anyhow::Result<Database> {
+        let data_dir = data_dir(place);
+        // What cannot be seen is left to `open`, which says whose it is.
+        if place.database_url.is_none()
+            && matches!(data_dir.join("postgres").try_exists(), Ok(false))
+        {
+            anyhow::bail!(
+                "there is no shop in {}; `conche up` makes one, `--data-dir` or CONCHE_DATA_DIR names another place",
+                data_dir.display()
+            );
+        }
+        Database::open(place).await
+    }
+
     /// Brings the schema to this version and makes partitions ahead of need. Refuses a server
     /// that would lose acknowledged writes.
     pub async fn migrate(&self) -> anyhow::Result<()> {
@@ -87,6 +103,14 @@ impl Database {
     /// Connections that act as one of the serving roles.
     pub async fn pool(&self, role: Role) -> anyhow::Result<PgPool> {
         let pool = pool::connect(self.options.clone(), role, POOL_MAX).await;
+        if let Err(ServerError::Database(sqlx::Error::PoolTimedOut)) = pool {
+            // The pool only says that it has waited; one more attempt says what for.
+            let once = PgConnection::connect_with(&self.options);
+            if let Ok(Err(error)) = tokio::time::timeout(pool::ACQUIRE_TIMEOUT, once).await {
+                let unreachable = || format!("PostgreSQL at {} does not let us in", self.place());
+                return Err(error).with_context(unreachable);
+            }
+        }
         pool.context("connecting to PostgreSQL")
     }
 

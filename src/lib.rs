@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use event_store::pool::Role;
 use sqlx::PgPool;
 
 pub mod admin;
@@ -83,9 +82,15 @@ async fn as_owner(
     place: &Place,
     act: impl AsyncFnOnce(&PgPool) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let database = Database::open(place).await?;
+    let database = Database::open_existing(place).await?;
     let result = match database.require_migrated().await {
-        Ok(()) => act(&database.pool(Role::Owner).await?).await,
+        Ok(()) => {
+            let owner = database.owner().await?;
+            let result = act(&owner).await;
+            // Before the server goes: a connection that loses it complains.
+            owner.close().await;
+            result
+        }
         Err(error) => Err(error),
     };
     database.close().await?;
