@@ -1,7 +1,7 @@
 //! Both APIs, the documentation and the probes, behind one edge.
 
 use api_kit::{Edge, TokenKeys, openapi, problem};
-use axum::Router;
+use axum::{Router, response::Redirect, routing::get};
 use commands::Ctx;
 use providers::payment::{PaymentProvider, Sandbox};
 use sqlx::PgPool;
@@ -59,6 +59,7 @@ fn finish(
     let router = router
         .merge(probes.with_state(probe))
         .merge(problem::pages::router())
+        .route("/", get(async || Redirect::temporary("/docs/")))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(page));
     let Ctx { now, new_id, .. } = ctx.clone();
     Ok(Edge::new(keys, move || now(), new_id).wrap(router))

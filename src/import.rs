@@ -8,9 +8,15 @@
 //! command ids that follow from the store and the merchant's own keys (handle, SKU, invoice). So a
 //! second run finds nothing to do, and a run that was killed is finished by the next one.
 
-use std::{fs::File, process::ExitCode, time::Instant};
+use std::{
+    fs::File,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
+use anyhow::ensure;
 use event_schemas::{ids::StoreId, money::Currency};
+use sqlx::PgConnection;
 
 use crate::{
     config::{ImportFile, Place as DataPlace},
@@ -42,6 +48,12 @@ const LOCATION: &str = domain::inventory::MAIN_LOCATION;
 /// Exit code for a file or rows that could not be taken over; clap uses it for bad arguments.
 const BAD_INPUT: u8 = 2;
 
+/// How long an import waits for another one of the same store. The turn of one that was killed ends
+/// as soon as the server notices, which takes a moment.
+const TURN_WAIT: Duration = Duration::from_secs(30);
+/// Between two looks whether it is our turn.
+const TURN_POLL: Duration = Duration::from_millis(250);
+
 /// Imports a Shopify product file. Exits with 2 if it, or a row of it, is bad.
 pub async fn products(place: &DataPlace, file: &ImportFile) -> anyhow::Result<ExitCode> {
     let store = StoreId::of_slug(&file.store);
@@ -51,7 +63,7 @@ pub async fn products(place: &DataPlace, file: &ImportFile) -> anyhow::Result<Ex
         return Ok(code);
     }
     let started = Instant::now();
-    let (database, importer) = connect(place, file).await?;
+    let (database, importer, _turn) = connect(place, file).await?;
     let result = products::take_over(&importer, &catalogue).await;
     finish(database, started, result).await
 }
@@ -63,7 +75,7 @@ pub async fn orders(place: &DataPlace, file: &ImportFile) -> anyhow::Result<Exit
         return Ok(code);
     }
     let started = Instant::now();
-    let (database, importer) = connect(place, file).await?;
+    let (database, importer, _turn) = connect(place, file).await?;
     let result = orders::take_over(&importer, &history).await;
     finish(database, started, result).await
 }
@@ -110,13 +122,37 @@ fn stop_early(
     Ok(None)
 }
 
-async fn connect(place: &DataPlace, file: &ImportFile) -> anyhow::Result<(Database, Importer)> {
+async fn connect(
+    place: &DataPlace,
+    file: &ImportFile,
+) -> anyhow::Result<(Database, Importer, PgConnection)> {
     let database = Database::open(place).await?;
     database.migrate().await?;
     let ctx = roles::ctx(&database).await?;
     let saga = roles::saga_ctx(&database, &ctx).await?;
-    let importer = Importer::new(saga, StoreId::of_slug(&file.store), file.progress);
-    Ok((database, importer))
+    let store = StoreId::of_slug(&file.store);
+    let turn = take_turn(&database, store).await?;
+    Ok((database, Importer::new(saga, store, file.progress), turn))
+}
+
+/// Waits until no other import writes to the store. What is missing is worked out from a look at
+/// the log, and would be sent twice by two imports that look at once. The turn ends with the
+/// connection.
+async fn take_turn(database: &Database, store: StoreId) -> anyhow::Result<PgConnection> {
+    let mut turn = database.owner().await?.acquire().await?.detach();
+    let waiting_since = Instant::now();
+    let lock = "SELECT pg_try_advisory_lock(hashtextextended('import ' || $1, 0))";
+    loop {
+        let ours = sqlx::query_scalar::<_, bool>(lock).bind(store.to_string());
+        if ours.fetch_one(&mut turn).await? {
+            return Ok(turn);
+        }
+        ensure!(
+            waiting_since.elapsed() < TURN_WAIT,
+            "another import into this store is running; start this one when that has ended"
+        );
+        tokio::time::sleep(TURN_POLL).await;
+    }
 }
 
 async fn finish(

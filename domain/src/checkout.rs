@@ -10,7 +10,7 @@ use event_schemas::{
     payment::{DeclineAdvice, PaymentAction},
 };
 
-use crate::order::TOTAL_MINOR_MAX;
+use crate::pricing::TOTAL_MINOR_MAX;
 
 mod rules;
 mod state;

@@ -8,3 +8,4 @@ pub mod checkout;
 pub mod inventory;
 pub mod order;
 pub mod payment;
+pub mod pricing;

@@ -7,6 +7,8 @@ use event_schemas::{
     order::{Channel, Charge, OrderLine, RefundLine},
 };
 
+use crate::pricing::TOTAL_MINOR_MAX;
+
 mod adjustment;
 mod rules;
 mod state;
@@ -21,16 +23,6 @@ pub const REASON_CHARS_MAX: usize = 500;
 
 /// Longest order number, in characters.
 pub const NUMBER_CHARS_MAX: usize = 64;
-
-/// Minor units of all lines and charges of one order, reductions counted as if they were none:
-/// 10^15, so that the sums of thousands of such orders still fit in 64 bits.
-pub const TOTAL_MINOR_MAX: i64 = 1_000_000_000_000_000;
-
-/// Whether amounts stay within [`TOTAL_MINOR_MAX`] together.
-pub fn are_bounded(amounts: impl IntoIterator<Item = Money>) -> bool {
-    let sizes = amounts.into_iter().map(|amount| i128::from(amount.amount_minor).abs());
-    sizes.sum::<i128>() <= i128::from(TOTAL_MINOR_MAX)
-}
 
 /// What can be asked of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -148,6 +148,8 @@ fn probes_answer_without_a_token() {
         }
         let page = app.send(Request::get("/docs/").body(Body::empty()).unwrap()).await;
         assert_eq!(page.status, StatusCode::OK);
+        let door = app.send(Request::get("/").body(Body::empty()).unwrap()).await;
+        assert_eq!(door.header("location"), "/docs/");
     });
 }
 

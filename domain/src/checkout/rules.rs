@@ -17,7 +17,7 @@ use super::{
     ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError,
     PAYMENT_METHOD_CHARS_MAX, Phase, Waiting, payment_id,
 };
-use crate::order::are_bounded;
+use crate::pricing::are_bounded;
 
 type Decision = Result<Vec<CheckoutEvent>, CheckoutError>;
 

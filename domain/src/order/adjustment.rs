@@ -8,7 +8,8 @@ use event_schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{REASON_CHARS_MAX, TOTAL_MINOR_MAX};
+use super::REASON_CHARS_MAX;
+use crate::pricing::TOTAL_MINOR_MAX;
 
 /// What can be asked of a stand-alone refund.
 #[derive(Clone, Debug, PartialEq, Eq)]

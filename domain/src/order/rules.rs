@@ -15,8 +15,9 @@ use event_schemas::{
 
 use super::{
     NUMBER_CHARS_MAX, Order, OrderCommand, OrderError, OrderStatus, PlaceOrder, Placed,
-    REASON_CHARS_MAX, Refund, RefundState, RequestRefund, are_bounded,
+    REASON_CHARS_MAX, Refund, RefundState, RequestRefund,
 };
+use crate::pricing::are_bounded;
 
 impl Order {
     /// Says what a command makes happen, given everything that happened before.

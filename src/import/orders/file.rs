@@ -224,7 +224,7 @@ impl History {
             Problem::at(invoice.place, "the sum of the invoice is too large").in_column("UnitPrice")
         };
         let total = invoice.total(currency).ok_or_else(too_large)?;
-        if !domain::order::are_bounded(invoice.lines.iter().map(|line| line.amount)) {
+        if !domain::pricing::are_bounded(invoice.lines.iter().map(|line| line.amount)) {
             return Err(too_large());
         }
         if invoice.is_cancellation() {

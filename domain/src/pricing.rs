@@ -1,0 +1,13 @@
+//! Rules on amounts that several contexts share; functions of values, of no context.
+
+use event_schemas::money::Money;
+
+/// Minor units of all lines and charges of one order, reductions counted as if they were none:
+/// 10^15, so that the sums of thousands of such orders still fit in 64 bits.
+pub const TOTAL_MINOR_MAX: i64 = 1_000_000_000_000_000;
+
+/// Whether amounts stay within [`TOTAL_MINOR_MAX`] together.
+pub fn are_bounded(amounts: impl IntoIterator<Item = Money>) -> bool {
+    let sizes = amounts.into_iter().map(|amount| i128::from(amount.amount_minor).abs());
+    sizes.sum::<i128>() <= i128::from(TOTAL_MINOR_MAX)
+}
