@@ -111,12 +111,18 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     tasks.run(database, &ctx.engine).await
 }
 
-/// The command API alone.
-pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
-    let mut tasks = Tasks::new()?;
+/// What a role in a process of its own begins with: a database of this version.
+async fn begin(place: &Place) -> anyhow::Result<(Tasks, Database, Ctx)> {
+    let tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.require_migrated().await?;
     let ctx = ctx(&database).await?;
+    Ok((tasks, database, ctx))
+}
+
+/// The command API alone.
+pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
+    let (mut tasks, database, ctx) = begin(place).await?;
     let app = http::write(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
@@ -126,10 +132,7 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
 
 /// The query API alone.
 pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
-    let mut tasks = Tasks::new()?;
-    let database = Database::open(place).await?;
-    database.require_migrated().await?;
-    let ctx = ctx(&database).await?;
+    let (mut tasks, database, ctx) = begin(place).await?;
     let app = http::read(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     announce(&format!("query API on http://{address}"));
@@ -139,10 +142,7 @@ pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
 /// One projector.
 pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
     let projection = crate::admin::projections::find(name)?;
-    let mut tasks = Tasks::new()?;
-    let database = Database::open(place).await?;
-    database.require_migrated().await?;
-    let ctx = ctx(&database).await?;
+    let (mut tasks, database, ctx) = begin(place).await?;
     add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
     announce(&format!("projector {name}"));
     tasks.run(database, &ctx.engine).await
@@ -150,10 +150,7 @@ pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
 
 /// The process manager.
 pub async fn saga(place: &Place) -> anyhow::Result<()> {
-    let mut tasks = Tasks::new()?;
-    let database = Database::open(place).await?;
-    database.require_migrated().await?;
-    let ctx = ctx(&database).await?;
+    let (mut tasks, database, ctx) = begin(place).await?;
     add_saga(&mut tasks, saga_ctx(&database, &ctx).await?);
     add_maintenance(&mut tasks, &database).await?;
     announce("process manager");
