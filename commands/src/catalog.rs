@@ -23,7 +23,7 @@ pub const SKU: &str = "sku";
 pub const VARIANT: &str = "variant";
 
 /// How the engine reads and indexes products.
-pub static PRODUCT: Kind<Product> = Kind { decode: upcast::decode, keys };
+pub static PRODUCT: Kind<Product> = Kind { decode: upcast::decode, schema: domain::SCHEMA, keys };
 
 /// An archived product keeps its names: old links and old labels must not lead to another product.
 fn keys(event: &ProductEvent) -> Vec<KeyChange> {

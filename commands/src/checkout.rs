@@ -26,7 +26,8 @@ pub use begin::{
 pub use view::{CheckoutStatus, CheckoutView, current, settled};
 
 /// How the engine reads checkouts. They have no names of their own.
-pub static CHECKOUT: Kind<Checkout> = Kind { decode: upcast::decode, keys: |_| vec![] };
+pub static CHECKOUT: Kind<Checkout> =
+    Kind { decode: upcast::decode, schema: domain::SCHEMA, keys: |_| vec![] };
 
 /// Pays with a card. `payment_method` is the provider's token of it. The outcome shows in
 /// [`settled`], after the position this returns.

@@ -13,7 +13,8 @@ use event_store::{Done, Kind, StoreError};
 use crate::{CommandError, Ctx, Intent, catalog, run};
 
 /// How the engine reads stock. It has no names of its own: its stream is that of the variant.
-pub static STOCK_ITEM: Kind<StockItem> = Kind { decode: upcast::decode, keys: |_| vec![] };
+pub static STOCK_ITEM: Kind<StockItem> =
+    Kind { decode: upcast::decode, schema: domain::SCHEMA, keys: |_| vec![] };
 
 type Outcome = Result<Done, CommandError<StockItemError>>;
 

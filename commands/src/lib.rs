@@ -14,6 +14,7 @@ use event_schemas::{
 };
 use event_store::{Engine, Kind, Request};
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub mod catalog;
@@ -24,7 +25,7 @@ pub mod order;
 pub mod payment;
 
 pub use error::CommandError;
-pub use event_store::{Done, Loaded, StoreError};
+pub use event_store::{Done, Loaded, Priority, StoreError};
 
 /// Everything ambient, handed in: the log, the time, new ids.
 #[derive(Clone)]
@@ -70,6 +71,10 @@ pub struct Intent {
     /// When it happens in the business. Differs from the time now only for what is taken over
     /// from the past.
     pub at: DateTime<Utc>,
+    /// Who goes first when there is more to do than can be done.
+    pub priority: Priority,
+    /// When nobody waits for the answer any more.
+    pub deadline: Option<Instant>,
 }
 
 impl Intent {
@@ -93,6 +98,8 @@ impl Intent {
             request_id: None,
             expected: None,
             at,
+            priority: Priority::High,
+            deadline: None,
         }
     }
 }
@@ -125,6 +132,8 @@ where
         fingerprint: intent.fingerprint,
         expected: intent.expected,
         metadata: serde_json::to_vec(&metadata).expect("metadata has no map with odd keys"),
+        priority: intent.priority,
+        deadline: intent.deadline,
     };
     let result = ctx.engine.execute(kind, request).await;
     result.map_err(|error| CommandError::from_engine(A::TYPE, error))

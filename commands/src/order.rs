@@ -22,10 +22,12 @@ pub const ORDER_NUMBER: &str = "order_number";
 pub const ADJUSTMENT_REFERENCE: &str = "adjustment_reference";
 
 /// How the engine reads and indexes orders.
-pub static ORDER: Kind<Order> = Kind { decode: upcast::decode, keys: order_keys };
+pub static ORDER: Kind<Order> =
+    Kind { decode: upcast::decode, schema: domain::SCHEMA, keys: order_keys };
 
 /// How the engine reads and indexes stand-alone refunds.
-pub static ADJUSTMENT: Kind<Adjustment> = Kind { decode: upcast::decode, keys: adjustment_keys };
+pub static ADJUSTMENT: Kind<Adjustment> =
+    Kind { decode: upcast::decode, schema: domain::SCHEMA, keys: adjustment_keys };
 
 /// A cancelled order keeps its number.
 fn order_keys(event: &OrderEvent) -> Vec<KeyChange> {

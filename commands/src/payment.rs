@@ -16,7 +16,8 @@ use event_store::{Done, Kind, Loaded, StoreError};
 use crate::{CommandError, Ctx, Intent, run};
 
 /// How the engine reads payments. They have no names of their own.
-pub static PAYMENT: Kind<Payment> = Kind { decode: upcast::decode, keys: |_| vec![] };
+pub static PAYMENT: Kind<Payment> =
+    Kind { decode: upcast::decode, schema: domain::SCHEMA, keys: |_| vec![] };
 
 /// Hands the provider what the shopper's bank said. The outcome shows on the checkout.
 pub async fn answer_action(

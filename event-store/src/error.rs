@@ -1,5 +1,7 @@
 //! What can go wrong, as closed lists.
 
+use std::sync::Arc;
+
 /// Why a command was not carried out. `E` is the aggregate's own refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<E> {
@@ -27,14 +29,17 @@ pub enum ExecuteError<E> {
 pub enum StoreError {
     /// The database refused or could not be reached. Nothing was appended.
     #[error("database failed")]
-    Database(#[source] sqlx::Error),
+    Database(#[source] Arc<sqlx::Error>),
     /// Too much is in flight or no connection came free. Nothing was appended; try again later.
     #[error("too many commands in flight")]
     Busy,
     /// The connection died at the commit and the database could not be asked since. Sending the
     /// command again with the same id is safe and gives the answer.
     #[error("outcome is not known yet")]
-    OutcomeUnknown(#[source] sqlx::Error),
+    OutcomeUnknown(#[source] Arc<sqlx::Error>),
+    /// The command's deadline passed while it waited. Nothing was appended.
+    #[error("deadline passed before the command reached the log")]
+    Late,
     /// A position or version is missing. The log was tampered with or restored from pieces.
     #[error("log has a gap: expected {expected}, found {found:?}")]
     Gap { expected: i64, found: Option<i64> },
@@ -57,7 +62,7 @@ impl StoreError {
     /// same id, may succeed in a moment.
     pub fn is_passing(&self) -> bool {
         match self {
-            StoreError::Busy | StoreError::OutcomeUnknown(_) => true,
+            StoreError::Busy | StoreError::Late | StoreError::OutcomeUnknown(_) => true,
             StoreError::Database(error) => is_away(error),
             _ => false,
         }
@@ -68,7 +73,7 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
         match error {
             sqlx::Error::PoolTimedOut => StoreError::Busy,
-            error => StoreError::Database(error),
+            error => StoreError::Database(Arc::new(error)),
         }
     }
 }

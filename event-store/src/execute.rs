@@ -1,6 +1,7 @@
 //! From a command to its events: load, decide, append, and answer exactly once.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cqrs_es::event_sink::EventSink;
@@ -96,7 +97,7 @@ impl Engine {
         let answer = self.tries(kind, request, &mut lost).await;
         match (answer, lost) {
             (Err(ExecuteError::Store(_) | ExecuteError::Conflict), Some(error)) => {
-                Err(StoreError::OutcomeUnknown(error).into())
+                Err(StoreError::OutcomeUnknown(Arc::new(error)).into())
             }
             (answer, _) => answer,
         }

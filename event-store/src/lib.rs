@@ -26,6 +26,7 @@ use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use sqlx::PgPool;
 use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use append::{AppendError, Loser, NewEvent, Refusal, Unit};
@@ -85,8 +86,23 @@ pub type Decode<E> = fn(&str, u16, &[u8]) -> Result<E, serde_json::Error>;
 /// How the engine reads and indexes one aggregate's events. One `const` per aggregate.
 pub struct Kind<A: Aggregate> {
     pub decode: Decode<A::Event>,
+    /// Names the shape of the state and the rules that make it from events: another one whenever
+    /// either changes. A snapshot is only read under the schema it was written under.
+    pub schema: &'static str,
     /// Keys an event claims or releases.
     pub keys: fn(&A::Event) -> Vec<KeyChange>,
+}
+
+/// Who goes first when there is more to do than can be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Can be asked for again later: back office, imports.
+    Low,
+    /// Shoppers who have not paid yet.
+    #[default]
+    Normal,
+    /// Money is on its way, or somebody else's machine waits: completing payments, webhooks.
+    High,
 }
 
 /// One command to one stream.
@@ -104,6 +120,10 @@ pub struct Request<C> {
     pub expected: Option<i64>,
     /// JSON object stored with every event the command makes. At most [`PAYLOAD_BYTES_MAX`] bytes.
     pub metadata: Vec<u8>,
+    pub priority: Priority,
+    /// When nobody waits for the answer any more: a command that has not reached the database by
+    /// then is dropped, with [`StoreError::Late`].
+    pub deadline: Option<Instant>,
 }
 
 /// What a command came to.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use commands::{CommandError, Ctx, Intent};
+use commands::{CommandError, Ctx, Intent, Priority};
 use event_schemas::{
     ids::{ActorId, CheckoutId, OrderId, StoreId, VariantId},
     inventory::StockItemEvent,
@@ -89,7 +89,9 @@ impl Importer {
     pub fn intent(&self, key: &[&str], at: DateTime<Utc>) -> Intent {
         let mut parts: Vec<&[u8]> = vec![self.store.0.as_bytes(), b"import"];
         parts.extend(key.iter().map(|part| part.as_bytes()));
-        Intent::of_system(self.store, self.actor, &parts, at)
+        let intent = Intent::of_system(self.store, self.actor, &parts, at);
+        // Whoever imports can wait; shoppers cannot.
+        Intent { priority: Priority::Low, ..intent }
     }
 
     /// Does all work of a kind, [`CONCURRENCY`] at once.

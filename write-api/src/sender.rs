@@ -4,7 +4,7 @@ use api_kit::{Caller, Idempotency, IfMatch, Problem, RequiredIdempotency};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
-use commands::Intent;
+use commands::{Intent, Priority};
 use event_schemas::ids::StoreId;
 use event_schemas::metadata::{Actor, ActorKind};
 
@@ -40,6 +40,8 @@ impl Sender {
             request_id: Some(self.caller.request_id.to_string()),
             expected: self.if_match.expected(),
             at: self.at,
+            priority: Priority::Normal,
+            deadline: None,
         }
     }
 

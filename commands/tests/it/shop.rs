@@ -39,6 +39,8 @@ impl Shop {
             request_id: None,
             expected: None,
             at: self.ctx.now(),
+            priority: commands::Priority::Normal,
+            deadline: None,
         }
     }
 }

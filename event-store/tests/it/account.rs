@@ -2,7 +2,7 @@
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
-use event_store::{KeyChange, Kind, Request};
+use event_store::{KeyChange, Kind, Priority, Request};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -123,7 +123,7 @@ impl DomainEvent for Event {
     }
 }
 
-pub(crate) const ACCOUNT: Kind<Account> = Kind { decode, keys };
+pub(crate) const ACCOUNT: Kind<Account> = Kind { decode, schema: "1", keys };
 
 fn decode(_: &str, _: u16, payload: &[u8]) -> Result<Event, serde_json::Error> {
     serde_json::from_slice(payload)
@@ -152,5 +152,7 @@ pub(crate) fn request(id: Uuid, command: Command) -> Request<Command> {
         fingerprint: [7; 32],
         expected: None,
         metadata: br#"{"actor":{"kind":"system"}}"#.to_vec(),
+        priority: Priority::Normal,
+        deadline: None,
     }
 }

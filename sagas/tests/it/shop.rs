@@ -86,6 +86,8 @@ impl Shop {
             request_id: None,
             expected: None,
             at: self.now(),
+            priority: commands::Priority::Normal,
+            deadline: None,
         }
     }
 
