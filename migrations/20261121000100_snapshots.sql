@@ -20,7 +20,7 @@ CREATE TABLE log.snapshots (
 -- Keeps a snapshot. An older process must not put back an older one: among snapshots of one schema
 -- the higher version stays, and another schema's takes over only from the same version on.
 CREATE FUNCTION log.save_snapshot(
-    store uuid, category text, stream uuid, version bigint, position bigint, digest bytea, state bytea
+    store uuid, kind text, stream uuid, at_version bigint, at_position bigint, digest bytea, state bytea
 ) RETURNS void LANGUAGE sql VOLATILE SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO log.snapshots AS s (store_id, category, stream_id, version, position, digest, state)
     VALUES ($1, $2, $3, $4, $5, $6, $7)
