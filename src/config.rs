@@ -56,6 +56,11 @@ pub struct Place {
     /// Folders that are searched for the PostgreSQL programs last.
     #[arg(long, env = "PATH", global = true, hide = true)]
     pub path: Option<std::ffi::OsString>,
+
+    /// Fail point at which to die, and the how-manyth time: `saga::after-call:3`.
+    #[cfg(feature = "failpoints")]
+    #[arg(long, env = "CRASH_AT", global = true, hide = true)]
+    pub crash_at: Option<crate::crash::CrashAt>,
 }
 
 /// What to do.
@@ -176,6 +181,15 @@ pub enum Log {
         /// As one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// The newest commands of a store that were refused, one a line: who, what, why.
+    Refusals {
+        /// Slug of the store.
+        #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
+        store: String,
+        /// How many.
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+        limit: i64,
     },
     /// Dense positions, contiguous versions, matching hashes, readable payloads. Exits with 1 if
     /// anything is wrong.

@@ -6,6 +6,8 @@ use sqlx::PgPool;
 
 pub mod admin;
 pub mod config;
+#[cfg(feature = "failpoints")]
+pub mod crash;
 pub mod database;
 pub mod demo;
 pub mod embedded;
@@ -23,6 +25,8 @@ use database::{Database, data_dir};
 /// Runs the program as its arguments ask.
 pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.place)?;
+    #[cfg(feature = "failpoints")]
+    config.place.crash_at.as_ref().map(crash::arm).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(dispatch(config));
     match result {
@@ -113,6 +117,7 @@ async fn log(owner: &PgPool, ask: &Log) -> anyhow::Result<ExitCode> {
         Log::Show { stream } => admin::log::show(owner, stream).await?,
         Log::Export { ndjson: _, after } => admin::log::export(owner, *after).await?,
         Log::Stats { json } => admin::log::stats(owner, *json).await?,
+        Log::Refusals { store, limit } => admin::log::refusals(owner, store, *limit).await?,
         Log::Check => return admin::log::check(owner).await,
     }
     Ok(ExitCode::SUCCESS)

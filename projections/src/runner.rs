@@ -6,6 +6,7 @@ use event_store::{
     checkpoint::{try_lock_checkpoint, write_checkpoint},
     read::read_after,
 };
+use fail::fail_point;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 
@@ -72,7 +73,9 @@ async fn step(pool: &PgPool, projection: &Projection, limit: i64) -> Result<usiz
         return Ok(0);
     }
     write_checkpoint(&mut tx, projection.name, position + applied).await?;
+    fail_point!("projector::before-commit");
     tx.commit().await?;
+    fail_point!("projector::after-commit");
     Ok(usize::try_from(applied).expect("a batch fits in memory"))
 }
 
@@ -91,8 +94,12 @@ async fn apply_after(
     let Some(first) = batch.first() else {
         return Ok(0);
     };
+    fail_point!("projector::after-read");
     match (projection.apply)(conn, &batch).await {
-        Ok(()) => Ok(applied),
+        Ok(()) => {
+            fail_point!("projector::after-apply");
+            Ok(applied)
+        }
         Err(ProjectionError::Poison { position, .. }) if position > first.position => {
             Err(Stop::Narrow(position - first.position))
         }

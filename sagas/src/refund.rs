@@ -21,6 +21,7 @@ use event_schemas::{
     money,
     payment::ProviderCall,
 };
+use fail::fail_point;
 use providers::payment::PaymentError;
 
 use crate::{DriveError, Journey, Next, SagaCtx, ask_again_at, checkout::within_deadline};
@@ -82,6 +83,7 @@ impl Undo<'_> {
         };
         match send_back(self.ctx, self.journey, money, at).await? {
             Sent::Done => {
+                fail_point!("saga::after-refund");
                 for (variant_id, quantity) in self.order.refunded_units(refund) {
                     self.deallocate(variant_id, Some(quantity), (refund_id, at)).await?;
                 }
@@ -108,6 +110,7 @@ impl Undo<'_> {
             return Ok(());
         }
         let at = self.order.business_time(cancellation.at, self.ctx.now());
+        fail_point!("saga::before-cancelled");
         // An order that cost nothing has no refund, but stock.
         if refund.is_none() {
             self.deallocate_all(refund_id, at).await?;

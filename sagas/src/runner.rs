@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use commands::checkout::{self, Checkout};
 use event_schemas::ids::{CheckoutId, OrderId, StoreId};
 use event_store::Loaded;
+use fail::fail_point;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -157,10 +158,12 @@ pub async fn drive_to_rest(
 
 /// Drives one process and puts its row where it belongs.
 async fn carry_out(ctx: &SagaCtx, work: Work) {
+    fail_point!("saga::after-claim");
     let result = match work.process {
         Process::Checkout => drive_checkout(ctx, work.store_id, CheckoutId(work.id)).await,
         Process::Order => drive_order(ctx, work.store_id, OrderId(work.id)).await,
     };
+    fail_point!("saga::before-put");
     let put = match result {
         Ok(Next::Done) => work::finish(ctx, &work).await,
         Ok(Next::At(due_at)) => work::reschedule(ctx, &work, due_at).await,
@@ -168,6 +171,7 @@ async fn carry_out(ctx: &SagaCtx, work: Work) {
         Err(DriveError::Stopped) => return,
         Err(error) => fail(ctx, &work, &error).await,
     };
+    fail_point!("saga::after-put");
     if let Err(error) = put {
         // The lease ends, and somebody does it again.
         warn!(error = &error as &dyn std::error::Error, "cannot put work away");

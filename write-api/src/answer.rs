@@ -8,6 +8,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponseParts, ResponseParts};
 use commands::Done;
+use fail::fail_point;
 use serde::Serialize;
 
 /// What a command came to.
@@ -32,6 +33,7 @@ impl DoneBody {
 pub(crate) type Headers = (Etag, Position, Replayed);
 
 pub(crate) fn headers(done: Done) -> Headers {
+    fail_point!("write-api::before-reply");
     (Etag(done.version), Position(done.position), Replayed(done.replayed))
 }
 

@@ -11,6 +11,7 @@ use commands::checkout::{self as use_case, AnswerError, CheckoutError, CheckoutS
 use commands::payment::PaymentError;
 use commands::{CommandError, Done};
 use event_schemas::ids::{CheckoutId, StoreId};
+use fail::fail_point;
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::routes;
 
@@ -173,7 +174,9 @@ impl Journey {
         asked: Asked,
         done: Done,
     ) -> Result<Response, Problem> {
+        fail_point!("write-api::before-rest");
         let view = rest::rest(&state.ctx, self.store_id, self.id, done.position).await?;
+        fail_point!("write-api::after-rest");
         match view {
             Some(view) => Ok(answer(asked, view, done.replayed)),
             None => self.now(state, asked, done.replayed).await,

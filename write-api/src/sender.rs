@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use commands::{Intent, Priority};
 use event_schemas::ids::StoreId;
 use event_schemas::metadata::{Actor, ActorKind};
+use fail::fail_point;
 
 use crate::WriteState;
 
@@ -31,6 +32,7 @@ impl Sender {
 
     /// The intent of the request whose body has `digest`.
     pub(crate) fn intent(&self, digest: &[u8; 32]) -> Intent {
+        fail_point!("write-api::after-parse");
         Intent {
             store_id: self.caller.store_id,
             actor: Actor { kind: ActorKind::User, id: self.caller.actor_id },

@@ -11,6 +11,7 @@ use event_schemas::{
     checkout::{CheckoutStarted, FailureCause},
     ids::{CheckoutId, OrderId, PaymentId, RefundId, StoreId},
 };
+use fail::fail_point;
 
 use super::{Situation, Step, next};
 use crate::{DriveError, Journey, Next, SagaCtx, order_number, refund};
@@ -35,7 +36,11 @@ pub async fn drive_checkout(
         match next(&drive.situation, ctx.now()) {
             Step::Wait(until) => return Ok(Next::At(until)),
             Step::Done => return Ok(Next::Done),
-            step => drive.act(step).await?,
+            step => {
+                fail_point!("saga::before-step");
+                drive.act(step).await?;
+                fail_point!("saga::after-step");
+            }
         }
     }
     Err(DriveError::Endless)
@@ -157,6 +162,7 @@ impl<'a> Drive<'a> {
                 self.tell_order("paid", |at| OrderCommand::RecordPaid { amount, at }).await
             }
             Step::Complete => self.complete().await,
+            Step::Compensate(FailureCause::Expired) => self.expire().await,
             Step::Compensate(cause) => self.compensate(cause).await,
             Step::GiveUpOrder => self.give_up_order().await,
             Step::ReleaseStock => self.release_stock().await,
@@ -294,6 +300,14 @@ impl<'a> Drive<'a> {
 
     pub(super) async fn compensate(&mut self, cause: FailureCause) -> Result<(), DriveError> {
         self.tell("compensate", |at| CheckoutCommand::StartCompensation { cause, at }).await
+    }
+
+    /// What a timer does, and nobody asks for.
+    async fn expire(&mut self) -> Result<(), DriveError> {
+        fail_point!("timer::before-expire");
+        self.compensate(FailureCause::Expired).await?;
+        fail_point!("timer::after-expire");
+        Ok(())
     }
 
     async fn give_up_order(&mut self) -> Result<(), DriveError> {

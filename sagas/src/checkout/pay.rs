@@ -7,6 +7,7 @@ use std::future::Future;
 
 use commands::payment::{PaymentCommand, PaymentStatus, RequestIntent};
 use event_schemas::payment::ProviderCall;
+use fail::fail_point;
 use providers::payment::{Authorisation, Charge, DEADLINE, PaymentError};
 
 use super::{Step, drive::Drive};
@@ -16,7 +17,10 @@ use crate::DriveError;
 pub(crate) async fn within_deadline<T>(
     call: impl Future<Output = Result<T, PaymentError>>,
 ) -> Result<T, PaymentError> {
-    tokio::time::timeout(DEADLINE, call).await.unwrap_or(Err(PaymentError::Unknown))
+    fail_point!("saga::before-call");
+    let answer = tokio::time::timeout(DEADLINE, call).await;
+    fail_point!("saga::after-call");
+    answer.unwrap_or(Err(PaymentError::Unknown))
 }
 
 impl Drive<'_> {

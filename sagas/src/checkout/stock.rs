@@ -15,6 +15,7 @@ use event_schemas::{
     inventory::ReleaseCause,
     order::OrderLine,
 };
+use fail::fail_point;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::drive::Drive;
@@ -47,6 +48,7 @@ impl Drive<'_> {
                 shortage("reserve", variant_id, quantity, held.map(|_| ()))
             });
         let held: Vec<Option<Shortage>> = held.buffered(AT_ONCE).try_collect().await?;
+        fail_point!("saga::after-hold");
         let lines: Vec<Shortage> = held.into_iter().flatten().collect();
         if lines.is_empty() {
             self.tell("secure", |at| CheckoutCommand::SecureStock { at }).await?;
@@ -91,6 +93,7 @@ impl Drive<'_> {
                 shortage("allocate", variant_id, quantity, given.map(|_| ()))
             });
         let given: Vec<Option<Shortage>> = given.buffered(AT_ONCE).try_collect().await?;
+        fail_point!("saga::after-allocate");
         let lines: Vec<Shortage> = given.into_iter().flatten().collect();
         let told = if lines.is_empty() {
             self.tell_order("confirm", |at| OrderCommand::Confirm { at }).await
@@ -134,6 +137,7 @@ impl Drive<'_> {
             Ok::<(), DriveError>(())
         });
         freed.buffered(AT_ONCE).try_collect::<()>().await?;
+        fail_point!("saga::after-release");
         self.situation.released = true;
         Ok(())
     }

@@ -11,6 +11,7 @@ use event_store::{
     checkpoint::{try_lock_checkpoint, write_checkpoint},
     read::{self, Filter},
 };
+use fail::fail_point;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -65,7 +66,9 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
     }
     arm(&mut tx, &woken, ctx).await?;
     write_checkpoint(&mut tx, CHECKPOINT, read.through).await?;
+    fail_point!("saga::before-arm");
     tx.commit().await?;
+    fail_point!("saga::after-arm");
     let full = i64::try_from(read.events.len()).is_ok_and(|events| events == WINDOW);
     Ok(Tailed { armed: !woken.is_empty(), more: full })
 }
