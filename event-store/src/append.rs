@@ -7,6 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use crate::appender::announce;
 use crate::error::is_ambiguous;
 use crate::{
     Done, EVENTS_PER_APPEND_MAX, EVENTS_PER_COMMAND_MAX, Engine, KEYS_PER_UNIT_MAX, KeyChange,
@@ -27,6 +28,18 @@ pub struct Unit {
     pub keys: Vec<KeyChange>,
     /// At least one, at most [`EVENTS_PER_COMMAND_MAX`].
     pub events: Vec<NewEvent>,
+}
+
+impl Unit {
+    /// The version it leaves the stream at.
+    pub(crate) fn next_version(&self) -> i64 {
+        self.expected + i64::try_from(self.events.len()).expect("within EVENTS_PER_COMMAND_MAX")
+    }
+
+    /// Bytes of its payloads.
+    pub(crate) fn bytes(&self) -> usize {
+        self.events.iter().map(|event| event.payload.len()).sum()
+    }
 }
 
 /// An event that has no position yet.
@@ -81,21 +94,12 @@ impl Engine {
     /// leaves behind. At most [`EVENTS_PER_APPEND_MAX`] events in all. Dropping the future leaves
     /// the outcome open, so call it from a task that runs to its end.
     pub async fn append(&self, units: Vec<Unit>) -> Result<Vec<Done>, AppendError> {
-        check_limits(&units)?;
+        let units: Vec<&Unit> = units.iter().collect();
+        check_limits(units.iter().copied())?;
         let mut conn = self.pool.acquire().await.map_err(StoreError::from)?;
         let done = append(&mut conn, &units).await?;
-        self.announce(&done);
+        announce(&self.shared.appended, done.last().map_or(0, |done| done.position));
         Ok(done)
-    }
-
-    /// Wakes up whoever waits for events.
-    pub(crate) fn announce(&self, done: &[Done]) {
-        let last = done.iter().map(|done| done.position).max().unwrap_or(0);
-        self.appended.send_if_modified(|position| {
-            let moved = *position < last;
-            *position = last.max(*position);
-            moved
-        });
     }
 
     /// The connections commands use: for reads of the log beside them.
@@ -105,11 +109,15 @@ impl Engine {
 }
 
 /// Refuses what is larger than the log takes, before it costs a round trip.
-pub(crate) fn check_limits(units: &[Unit]) -> Result<(), StoreError> {
+pub(crate) fn check_limits<'a>(
+    units: impl IntoIterator<Item = &'a Unit>,
+) -> Result<(), StoreError> {
     let within = |what, actual, limit| {
         if actual <= limit { Ok(()) } else { Err(StoreError::TooLarge { what, actual, limit }) }
     };
+    let mut events = 0;
     for unit in units {
+        events += unit.events.len();
         if unit.events.is_empty() {
             return Err(StoreError::Encode("a unit without events".into()));
         }
@@ -120,14 +128,13 @@ pub(crate) fn check_limits(units: &[Unit]) -> Result<(), StoreError> {
             within("bytes of one event", event.payload.len(), PAYLOAD_BYTES_MAX)?;
         }
     }
-    let events = units.iter().map(|unit| unit.events.len()).sum();
     within("events of one append", events, EVENTS_PER_APPEND_MAX)
 }
 
 /// The SQL call. `units` must have passed [`check_limits`]; none of them means nothing to do.
 pub(crate) async fn append(
     conn: &mut PgConnection,
-    units: &[Unit],
+    units: &[&Unit],
 ) -> Result<Vec<Done>, AppendError> {
     if units.is_empty() {
         return Ok(Vec::new());
@@ -162,9 +169,8 @@ pub(crate) async fn append(
 
 /// What a stored unit came to; moves `before` to the unit's last position.
 fn done(unit: &Unit, before: &mut i64) -> Done {
-    let events = i64::try_from(unit.events.len()).expect("within EVENTS_PER_COMMAND_MAX");
-    *before += events;
-    let version = unit.expected + events;
+    let version = unit.next_version();
+    *before += version - unit.expected;
     Done { id: unit.stream.id, version, position: *before, replayed: false }
 }
 
@@ -180,7 +186,7 @@ struct UnitColumns<'a> {
 }
 
 impl<'a> UnitColumns<'a> {
-    fn of(units: &'a [Unit]) -> UnitColumns<'a> {
+    fn of(units: &[&'a Unit]) -> UnitColumns<'a> {
         let mut columns = UnitColumns::default();
         for unit in units {
             columns.stores.push(unit.stream.store_id);
@@ -204,7 +210,7 @@ struct KeyColumns {
 }
 
 impl KeyColumns {
-    fn of(units: &[Unit]) -> KeyColumns {
+    fn of(units: &[&Unit]) -> KeyColumns {
         let mut columns = KeyColumns::default();
         for (unit, ordinal) in units.iter().zip(1..) {
             for change in unique::net(unit.keys.iter().cloned()) {
@@ -232,7 +238,7 @@ struct EventColumns<'a> {
 }
 
 impl<'a> EventColumns<'a> {
-    fn of(units: &'a [Unit]) -> EventColumns<'a> {
+    fn of(units: &[&'a Unit]) -> EventColumns<'a> {
         let mut columns = EventColumns::default();
         for (unit, ordinal) in units.iter().zip(1..) {
             for event in &unit.events {

@@ -25,7 +25,7 @@ pub enum ExecuteError<E> {
 }
 
 /// Why the log could not be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database refused or could not be reached. Nothing was appended.
     #[error("database failed")]
@@ -45,7 +45,7 @@ pub enum StoreError {
     Gap { expected: i64, found: Option<i64> },
     /// A stored event does not read as its aggregate's event.
     #[error("event at position {position} does not decode")]
-    Decode { position: i64, source: serde_json::Error },
+    Decode { position: i64, source: Arc<serde_json::Error> },
     /// A new event cannot be stored.
     #[error("event cannot be stored: {0}")]
     Encode(String),

@@ -8,32 +8,51 @@
 //! - Versions of a stream are contiguous from 1, and nobody appends to a version they did not see.
 //! - A unique key belongs to one stream of a store at a time.
 
+mod answers;
 mod append;
+mod appender;
+mod chain;
 pub mod check;
 pub mod checkpoint;
+mod connection;
+pub mod cqrs;
 mod error;
 mod execute;
 mod hash;
+mod load;
+mod lookup;
+mod mailbox;
 pub mod partitions;
 pub mod pool;
 pub mod read;
+pub mod refusals;
+mod snapshot;
 mod unique;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use sqlx::PgPool;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use answers::Answers;
+use appender::{Appender, Entry, Settled};
+use chain::Chain;
+use lookup::Lookup;
+use mailbox::Mailboxes;
+
 pub use append::{AppendError, Loser, NewEvent, Refusal, Unit};
+pub use appender::{BYTES_PER_CALL_MAX, EVENTS_PER_CALL_MAX};
 pub use error::{ExecuteError, StoreError};
-pub use execute::Loaded;
+pub use execute::TURN_WAIT_MAX;
 pub use hash::leaf_hash;
+pub use load::Loaded;
+pub use mailbox::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, MAILBOX_MAX};
 pub use read::Recorded;
+pub use snapshot::{SNAPSHOT_BYTES_MAX, SNAPSHOT_EVERY};
 
 /// Events one command may make. A command that wants more should have been several.
 pub const EVENTS_PER_COMMAND_MAX: usize = 500;
@@ -54,12 +73,13 @@ pub const TRIES_MAX: u32 = 3;
 /// [`StoreError::Busy`]: each holds its body in memory, and the wait would outlast its caller.
 pub const COMMANDS_IN_FLIGHT_MAX: u16 = 1_024;
 
-/// How long a command waits for its stream's turn before it is refused as busy.
-pub const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Of those, how many places only commands of high priority may take, and how many commands of low
+/// priority leave to the others. So whoever pays gets through when everybody comes at once.
+const KEPT_FOR_HIGH: usize = 128;
+const KEPT_FROM_LOW: usize = 512;
 
-/// Turnstiles that streams are hashed onto. Two streams that share one only wait for each other,
-/// so this is a matter of speed: many times the number of connections.
-const TURNSTILES: usize = 1_024;
+/// Snapshots a process writes at once; more wait for the next occasion.
+const SNAPSHOTS_AT_ONCE: usize = 2;
 
 /// Names a stream: a tenant, a kind of aggregate (its `TYPE`) and an id. An id of another store is
 /// another, empty, stream.
@@ -68,6 +88,12 @@ pub struct StreamKey {
     pub store_id: Uuid,
     pub category: &'static str,
     pub id: Uuid,
+}
+
+impl StreamKey {
+    fn of<A: Aggregate>(store_id: Uuid, id: Uuid) -> StreamKey {
+        StreamKey { store_id, category: A::TYPE, id }
+    }
 }
 
 /// A change of who holds a value that must be unique within its store and scope (such as
@@ -151,39 +177,92 @@ pub struct CommandRecord {
     pub recorded_at: DateTime<Utc>,
 }
 
+impl CommandRecord {
+    fn done(&self) -> Done {
+        let CommandRecord { stream_id: id, version, position, .. } = *self;
+        Done { id, version, position, replayed: false }
+    }
+}
+
 /// The way into the log. Cheap to clone; all clones of one engine share their bounds.
 #[derive(Clone, Debug)]
 pub struct Engine {
     pool: PgPool,
     new_event_id: fn() -> Uuid,
-    appended: Arc<watch::Sender<i64>>,
     in_flight: Arc<Semaphore>,
-    turnstiles: Arc<[Mutex<()>]>,
+    shared: Arc<Shared>,
 }
 
-impl Engine {
-    /// `pool` should come from [`pool::connect`] with [`pool::Role::Writer`].
-    pub fn new(pool: PgPool, new_event_id: fn() -> Uuid) -> Engine {
-        Engine {
-            pool,
-            new_event_id,
-            appended: Arc::new(watch::Sender::new(0)),
-            in_flight: Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX))),
-            turnstiles: (0..TURNSTILES).map(|_| Mutex::new(())).collect(),
+/// What all engines of a process have in common.
+#[derive(Debug)]
+struct Shared {
+    appended: Arc<watch::Sender<i64>>,
+    answers: Arc<Answers>,
+    mailboxes: Arc<Mailboxes>,
+    appender: Arc<Appender>,
+    lookup: Arc<Lookup>,
+    snapshots: Semaphore,
+}
+
+impl Shared {
+    fn new(pool: PgPool) -> Shared {
+        let appended = Arc::new(watch::Sender::new(0));
+        Shared {
+            answers: Answers::new(),
+            mailboxes: Mailboxes::new(),
+            appender: Appender::new(pool.clone(), Arc::clone(&appended)),
+            appended,
+            lookup: Lookup::new(pool),
+            snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
         }
     }
 
-    /// The same engine on connections and bounds of its own, so that a crowd on the one does not
-    /// starve the other. Both wake the same readers, and commands of one stream still take turns.
+    /// Waits until everything that a chain has handed over so far is settled. Version and position
+    /// of its stream then; `None` if the chain is broken.
+    async fn barrier(&self, chain: &Arc<Chain>) -> Result<Option<(i64, i64)>, StoreError> {
+        let entry = Entry { chain: Arc::clone(chain), unit: None, deadline: None };
+        match self.appender.submit(entry).await {
+            Ok(Settled::Reached { version, position }) => Ok(Some((version, position))),
+            Ok(_) => Ok(None),
+            Err(_) => Err(StoreError::Panicked),
+        }
+    }
+}
+
+impl Engine {
+    /// `pool` should come from [`pool::connect`] with [`pool::Role::Writer`]. Two connections are
+    /// opened beside it, with its options: one that appends, one that looks up.
+    pub fn new(pool: PgPool, new_event_id: fn() -> Uuid) -> Engine {
+        let in_flight = Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX)));
+        let shared = Arc::new(Shared::new(pool.clone()));
+        Engine { pool, new_event_id, in_flight, shared }
+    }
+
+    /// The same engine with bounds of its own and a pool of its own for reading, so that a crowd on
+    /// the one does not starve the other. Mailboxes and appends are shared.
     pub fn beside(&self, pool: PgPool) -> Engine {
         let in_flight = Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX)));
         Engine { pool, in_flight, ..self.clone() }
     }
 
+    /// A place among the commands in flight, if one is free for this priority.
+    fn admit(&self, priority: Priority) -> Result<OwnedSemaphorePermit, StoreError> {
+        let kept = match priority {
+            Priority::High => 0,
+            Priority::Normal => KEPT_FOR_HIGH,
+            Priority::Low => KEPT_FROM_LOW,
+        };
+        // Two may see the same last place; the few too many are still within the whole.
+        if self.in_flight.available_permits() <= kept {
+            return Err(StoreError::Busy);
+        }
+        Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| StoreError::Busy)
+    }
+
     /// Wakes up whenever this process has appended, with the last position. Starts at 0. Several
     /// appends may show as one, and other processes' appends do not show: poll as well.
     pub fn appended(&self) -> watch::Receiver<i64> {
-        self.appended.subscribe()
+        self.shared.appended.subscribe()
     }
 
     /// The record of a command that made events, of the last 35 days at least. One round trip.

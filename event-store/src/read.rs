@@ -52,19 +52,19 @@ pub struct Filtered {
 }
 
 /// One row of `log.events`, before its numbers are checked.
-struct Row {
-    position: i64,
-    store_id: Uuid,
-    category: String,
-    stream_id: Uuid,
-    version: i64,
-    event_type: String,
-    schema_version: i16,
-    event_id: Uuid,
-    recorded_at: DateTime<Utc>,
-    payload: Vec<u8>,
-    metadata: Vec<u8>,
-    leaf_hash: Vec<u8>,
+pub(crate) struct Row {
+    pub(crate) position: i64,
+    pub(crate) store_id: Uuid,
+    pub(crate) category: String,
+    pub(crate) stream_id: Uuid,
+    pub(crate) version: i64,
+    pub(crate) event_type: String,
+    pub(crate) schema_version: i16,
+    pub(crate) event_id: Uuid,
+    pub(crate) recorded_at: DateTime<Utc>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) metadata: Vec<u8>,
+    pub(crate) leaf_hash: Vec<u8>,
 }
 
 impl From<Row> for Recorded {
@@ -240,7 +240,10 @@ async fn filtered_by_type(
 }
 
 /// Fails unless `numbers` continue `after` one by one.
-fn assert_contiguous(after: i64, numbers: impl Iterator<Item = i64>) -> Result<(), StoreError> {
+pub(crate) fn assert_contiguous(
+    after: i64,
+    numbers: impl IntoIterator<Item = i64>,
+) -> Result<(), StoreError> {
     for (expected, found) in (after + 1..).zip(numbers) {
         if found != expected {
             return Err(StoreError::Gap { expected, found: Some(found) });

@@ -194,7 +194,7 @@ impl Importer {
                 let decoded =
                     upcast::decode(&event.event_type, event.schema_version, &event.payload);
                 let position = event.position;
-                events.push(decoded.map_err(|source| StoreError::Decode { position, source })?);
+                events.push(decoded.map_err(|source| StoreError::Decode { position, source: source.into() })?);
             }
         }
     }

@@ -142,7 +142,7 @@ pub async fn settled(
                 (CHECKOUT.decode)(&event.event_type, event.schema_version, &event.payload);
             let position_of = event.position;
             checkout.apply(
-                decoded.map_err(|source| StoreError::Decode { position: position_of, source })?,
+                decoded.map_err(|source| StoreError::Decode { position: position_of, source: source.into() })?,
             );
             version = event.version;
             if position <= event.position && checkout.rests() {

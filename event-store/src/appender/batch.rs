@@ -1,0 +1,161 @@
+//! The entries of one call, and the verdict on each.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{BYTES_PER_CALL_MAX, EVENTS_PER_CALL_MAX, Settled, Waiting};
+use crate::{CommandRecord, Done, Loser, Refusal, StoreError, Unit};
+
+/// Entries in the order of their decisions. At least one.
+#[derive(Debug)]
+pub(super) struct Batch {
+    waiting: Vec<Waiting>,
+    /// One per entry; a unit without one is to be sent.
+    verdicts: Vec<Option<Settled>>,
+}
+
+impl Batch {
+    /// Takes from the front of the queue what fits into one call; `None` if the queue is empty.
+    pub(super) fn take(queue: &mut VecDeque<Waiting>) -> Option<Batch> {
+        let mut waiting = Vec::new();
+        let (mut events, mut bytes) = (0, 0);
+        while let Some(next) = queue.front() {
+            if let Some(unit) = &next.entry.unit {
+                events += unit.events.len();
+                bytes += unit.bytes();
+            }
+            let full = EVENTS_PER_CALL_MAX < events || BYTES_PER_CALL_MAX < bytes;
+            if full && !waiting.is_empty() {
+                break;
+            }
+            waiting.extend(queue.pop_front());
+        }
+        let verdicts = waiting.iter().map(|_| None).collect();
+        (!waiting.is_empty()).then_some(Batch { waiting, verdicts })
+    }
+
+    /// Passes over what nobody waits for any more. It has not reached the database.
+    pub(super) fn drop_late(&mut self, now: Instant) {
+        for (waiting, verdict) in self.waiting.iter().zip(&mut self.verdicts) {
+            let entry = &waiting.entry;
+            if entry.unit.is_some() && entry.deadline.is_some_and(|deadline| deadline <= now) {
+                *verdict = Some(Settled::Failed(StoreError::Late));
+            }
+        }
+    }
+
+    /// The units without a verdict, in order; `None` if there are none.
+    pub(super) fn units(&mut self) -> Option<Vec<&Unit>> {
+        self.displace();
+        let units = self.waiting.iter().zip(&self.verdicts);
+        let units: Vec<&Unit> = units
+            .filter(|(_, verdict)| verdict.is_none())
+            .filter_map(|(waiting, _)| waiting.entry.unit.as_ref())
+            .collect();
+        (!units.is_empty()).then_some(units)
+    }
+
+    /// Takes out what rests on a decision that is not stored.
+    fn displace(&mut self) {
+        let mut broken = HashSet::new();
+        for (waiting, verdict) in self.waiting.iter().zip(&mut self.verdicts) {
+            let chain = &waiting.entry.chain;
+            let address = Arc::as_ptr(chain).addr();
+            match verdict {
+                None if chain.is_broken() || broken.contains(&address) => {
+                    *verdict = Some(Settled::Displaced);
+                }
+                None | Some(Settled::Done(_)) => {}
+                Some(_) => {
+                    broken.insert(address);
+                }
+            }
+        }
+    }
+
+    /// Everything without a verdict was stored.
+    pub(super) fn stored(&mut self, done: Vec<Done>) {
+        for (at, done) in self.open().into_iter().zip(done) {
+            self.verdicts[at] = Some(Settled::Done(done));
+        }
+    }
+
+    /// These of the units without a verdict were not stored, nor were the others.
+    pub(super) fn refused(&mut self, losers: Vec<Loser>) {
+        let open = self.open();
+        for Loser { unit, why } in losers {
+            if let Some(&at) = open.get(unit) {
+                self.verdicts[at] = Some(Settled::Refused(why));
+            }
+        }
+    }
+
+    /// Nothing without a verdict was stored.
+    pub(super) fn failed(&mut self, error: &StoreError) {
+        for at in self.open() {
+            self.verdicts[at] = Some(Settled::Failed(error.clone()));
+        }
+    }
+
+    /// What the log knew of the units without a verdict, after the connection died.
+    ///
+    /// A call is stored whole or not at all. So if all commands are known, they are stored; if only
+    /// some are, another process has carried those out, with events of its own. Either way the
+    /// events may be others than those decided here, and nothing more may rest on them.
+    pub(super) fn found(&mut self, records: Vec<Option<CommandRecord>>) {
+        let all = records.iter().all(Option::is_some);
+        for (at, record) in self.open().into_iter().zip(records) {
+            let Some(record) = record else { continue };
+            let unit = self.waiting[at].entry.unit.as_ref().expect("an open entry has a unit");
+            let same = record.fingerprint == unit.fingerprint;
+            self.verdicts[at] = Some(match (all && same, same) {
+                (true, _) => Settled::Done(record.done()),
+                (false, true) => Settled::Refused(Refusal::Repeated),
+                (false, false) => Settled::Refused(Refusal::Reused),
+            });
+            if all {
+                self.waiting[at].entry.chain.break_off();
+            }
+        }
+    }
+
+    /// Answers everybody, in order; returns the last position stored.
+    pub(super) fn settle(self) -> Option<i64> {
+        // Chains break before anybody hears of it: whoever decides again reads the stream anew.
+        for (waiting, verdict) in self.waiting.iter().zip(&self.verdicts) {
+            if matches!(verdict, Some(verdict) if !matches!(verdict, Settled::Done(_))) {
+                waiting.entry.chain.break_off();
+            }
+        }
+        let mut last = None;
+        for (waiting, verdict) in self.waiting.into_iter().zip(self.verdicts) {
+            let Waiting { entry, .. } = &waiting;
+            let settled = match verdict {
+                Some(Settled::Done(done)) => {
+                    entry.chain.advance(done.version, done.position);
+                    last = last.max(Some(done.position));
+                    Settled::Done(done)
+                }
+                Some(verdict) => verdict,
+                None if entry.chain.is_broken() => Settled::Displaced,
+                None => {
+                    let (version, position) = entry.chain.stored();
+                    Settled::Reached { version, position }
+                }
+            };
+            waiting.settle(settled);
+        }
+        last
+    }
+
+    /// Indexes of the units without a verdict.
+    fn open(&self) -> Vec<usize> {
+        let entries = self.waiting.iter().zip(&self.verdicts).enumerate();
+        entries
+            .filter(|(_, (waiting, verdict))| verdict.is_none() && waiting.entry.unit.is_some())
+            .map(|(at, _)| at)
+            .collect()
+    }
+}

@@ -1,0 +1,338 @@
+//! What commands need to know from the log, read for many of them at once: whoever comes while a
+//! round trip runs shares the next one.
+
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::connection::Kept;
+use crate::read::{Recorded, Row};
+use crate::snapshot::Stored;
+use crate::{CommandRecord, StoreError, StreamKey, Unit};
+
+/// Streams one round trip reads. With [`FIRST_EVENTS`] each, at most 4 MiB of ordinary events.
+const STREAMS_PER_CALL_MAX: usize = 64;
+
+/// Commands one round trip looks up.
+const CHECKS_PER_CALL_MAX: usize = 512;
+
+/// Events of a stream (after its snapshot) that come with the first read; most streams have fewer.
+pub(crate) const FIRST_EVENTS: i64 = 100;
+
+/// The beginning of a stream.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) snapshot: Option<Stored>,
+    /// From the event that the snapshot ends with, or from the first: up to [`FIRST_EVENTS`].
+    pub(crate) events: Vec<Recorded>,
+}
+
+/// What speaks for or against an answer that stores nothing.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// What the command did the first time, if it did something.
+    pub(crate) record: Option<CommandRecord>,
+    /// The stream's version now.
+    pub(crate) version: i64,
+}
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+#[derive(Debug, Default)]
+struct Queue {
+    streams: Vec<(StreamKey, Reply<Beginning>)>,
+    checks: Vec<((StreamKey, Uuid), Reply<Checked>)>,
+    at_work: bool,
+    connection: Kept,
+}
+
+/// Bounded by the commands in flight and the loads their callers make.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pool: PgPool,
+    queue: Mutex<Queue>,
+}
+
+impl Lookup {
+    /// `pool` says how to connect; look-ups have a connection of their own.
+    pub(crate) fn new(pool: PgPool) -> Arc<Lookup> {
+        Arc::new(Lookup { pool, queue: Mutex::default() })
+    }
+
+    /// The newest snapshot and the events after it.
+    pub(crate) async fn stream(self: &Arc<Self>, key: StreamKey) -> Result<Beginning, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(|queue| queue.streams.push((key, reply)));
+        answer.await.unwrap_or(Err(StoreError::Panicked))
+    }
+
+    /// Whether the command is known, and where the stream stands.
+    pub(crate) async fn check(
+        self: &Arc<Self>,
+        key: StreamKey,
+        command_id: Uuid,
+    ) -> Result<Checked, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(|queue| queue.checks.push(((key, command_id), reply)));
+        answer.await.unwrap_or(Err(StoreError::Panicked))
+    }
+
+    fn ask(self: &Arc<Self>, question: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue();
+        question(&mut queue);
+        if !mem::replace(&mut queue.at_work, true) {
+            let connection = mem::take(&mut queue.connection);
+            let worker = Worker { lookup: Arc::clone(self), connection };
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the queue; whoever asked waits for the answer"
+            )]
+            tokio::spawn(worker.run());
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Worker {
+    lookup: Arc<Lookup>,
+    connection: Kept,
+}
+
+impl Drop for Worker {
+    /// Only a panic ends a worker with `at_work` still set: the next question gets another worker.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut queue = self.lookup.queue();
+            queue.at_work = false;
+            queue.streams.clear();
+            queue.checks.clear();
+        }
+    }
+}
+
+impl Worker {
+    async fn run(mut self) {
+        loop {
+            let (streams, checks) = {
+                let mut queue = self.lookup.queue();
+                if queue.streams.is_empty() && queue.checks.is_empty() {
+                    queue.at_work = false;
+                    queue.connection = mem::take(&mut self.connection);
+                    return;
+                }
+                let streams = queue.streams.len().min(STREAMS_PER_CALL_MAX);
+                let checks = queue.checks.len().min(CHECKS_PER_CALL_MAX);
+                let streams: Vec<_> = queue.streams.drain(..streams).collect();
+                (streams, queue.checks.drain(..checks).collect::<Vec<_>>())
+            };
+            if !streams.is_empty() {
+                let (keys, replies): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
+                answer(replies, self.beginnings(&keys).await);
+            }
+            if !checks.is_empty() {
+                let (asked, replies): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
+                answer(replies, self.checked(&asked).await);
+            }
+        }
+    }
+
+    async fn beginnings(&mut self, keys: &[StreamKey]) -> Result<Vec<Beginning>, StoreError> {
+        let pool = &self.lookup.pool;
+        if self.connection.is_open() {
+            match beginnings(self.connection.open(pool).await?, keys).await {
+                Ok(found) => return Ok(found),
+                // It may have died long ago. Reading twice does no harm.
+                Err(error) => tracing::info!(%error, "reading again on a new connection"),
+            }
+            self.connection.give_up();
+        }
+        let found = beginnings(self.connection.open(pool).await?, keys).await;
+        Ok(found.inspect_err(|_| self.connection.give_up())?)
+    }
+
+    async fn checked(&mut self, asked: &[(StreamKey, Uuid)]) -> Result<Vec<Checked>, StoreError> {
+        let pool = &self.lookup.pool;
+        if self.connection.is_open() {
+            match checked(self.connection.open(pool).await?, asked).await {
+                Ok(found) => return Ok(found),
+                Err(error) => tracing::info!(%error, "looking up again on a new connection"),
+            }
+            self.connection.give_up();
+        }
+        let found = checked(self.connection.open(pool).await?, asked).await;
+        Ok(found.inspect_err(|_| self.connection.give_up())?)
+    }
+}
+
+fn answer<T>(replies: Vec<Reply<T>>, found: Result<Vec<T>, StoreError>) {
+    match found {
+        Ok(found) => {
+            for (reply, found) in replies.into_iter().zip(found) {
+                let _ = reply.send(Ok(found));
+            }
+        }
+        Err(error) => {
+            for reply in replies {
+                let _ = reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct KeyColumns {
+    stores: Vec<Uuid>,
+    categories: Vec<&'static str>,
+    ids: Vec<Uuid>,
+}
+
+impl KeyColumns {
+    fn of(keys: impl IntoIterator<Item = StreamKey>) -> KeyColumns {
+        let mut columns = KeyColumns::default();
+        for key in keys {
+            columns.stores.push(key.store_id);
+            columns.categories.push(key.category);
+            columns.ids.push(key.id);
+        }
+        columns
+    }
+}
+
+async fn beginnings(
+    conn: &mut PgConnection,
+    keys: &[StreamKey],
+) -> Result<Vec<Beginning>, sqlx::Error> {
+    let columns = KeyColumns::of(keys.iter().copied());
+    let snapshots = sqlx::query!(
+        r#"SELECT k.n AS "n!", s.version, s.position, s.digest, s.state
+             FROM unnest($1::uuid[], $2::text[], $3::uuid[])
+                  WITH ORDINALITY k(store, category, stream, n)
+             JOIN log.snapshots s ON s.store_id = k.store AND s.category = k.category
+                  AND s.stream_id = k.stream"#,
+        &columns.stores,
+        &columns.categories as &[&str],
+        &columns.ids
+    );
+    let mut found: Vec<Beginning> =
+        keys.iter().map(|_| Beginning { snapshot: None, events: Vec::new() }).collect();
+    let mut first = vec![1; keys.len()];
+    for row in snapshots.fetch_all(&mut *conn).await? {
+        let at = ordinal(row.n);
+        first[at] = row.version;
+        let (version, position) = (row.version, row.position);
+        found[at].snapshot =
+            Some(Stored { version, position, digest: row.digest, state: row.state });
+    }
+    let rows = sqlx::query!(
+        r#"SELECT k.n AS "n!", e.position AS "position!", e.store_id AS "store_id!",
+                  e.category AS "category!", e.stream_id AS "stream_id!", e.version AS "version!",
+                  e.event_type AS "event_type!", e.schema_version AS "schema_version!",
+                  e.event_id AS "event_id!", e.recorded_at AS "recorded_at!",
+                  e.payload AS "payload!", e.metadata AS "metadata!", e.leaf_hash AS "leaf_hash!"
+             FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[])
+                  WITH ORDINALITY k(store, category, stream, first, n)
+            CROSS JOIN LATERAL (
+                  SELECT * FROM log.events e
+                   WHERE e.store_id = k.store AND e.category = k.category
+                     AND e.stream_id = k.stream AND e.version >= k.first
+                   ORDER BY e.version LIMIT $5) e
+            ORDER BY k.n, e.version"#,
+        &columns.stores,
+        &columns.categories as &[&str],
+        &columns.ids,
+        &first,
+        FIRST_EVENTS
+    );
+    for row in rows.fetch_all(conn).await? {
+        let event = Row {
+            position: row.position,
+            store_id: row.store_id,
+            category: row.category,
+            stream_id: row.stream_id,
+            version: row.version,
+            event_type: row.event_type,
+            schema_version: row.schema_version,
+            event_id: row.event_id,
+            recorded_at: row.recorded_at,
+            payload: row.payload,
+            metadata: row.metadata,
+            leaf_hash: row.leaf_hash,
+        };
+        found[ordinal(row.n)].events.push(event.into());
+    }
+    Ok(found)
+}
+
+async fn checked(
+    conn: &mut PgConnection,
+    asked: &[(StreamKey, Uuid)],
+) -> Result<Vec<Checked>, sqlx::Error> {
+    let columns = KeyColumns::of(asked.iter().map(|(key, _)| *key));
+    let commands: Vec<Uuid> = asked.iter().map(|(_, command_id)| *command_id).collect();
+    // The records first: a command carried out elsewhere between the two has moved its stream.
+    let records = records(&mut *conn, &columns.stores, &commands).await?;
+    let versions = sqlx::query_scalar!(
+        r#"SELECT coalesce(s.version, 0) AS "version!"
+             FROM unnest($1::uuid[], $2::text[], $3::uuid[])
+                  WITH ORDINALITY k(store, category, stream, n)
+             LEFT JOIN log.streams s ON s.store_id = k.store AND s.category = k.category
+                  AND s.stream_id = k.stream
+            ORDER BY k.n"#,
+        &columns.stores,
+        &columns.categories as &[&str],
+        &columns.ids
+    );
+    let versions = versions.fetch_all(conn).await?;
+    let both = records.into_iter().zip(versions);
+    Ok(both.map(|(record, version)| Checked { record, version }).collect())
+}
+
+/// What the log knows of the units' commands, in their order.
+pub(crate) async fn of_units(
+    pool: &PgPool,
+    units: &[&Unit],
+) -> Result<Vec<Option<CommandRecord>>, StoreError> {
+    let stores: Vec<Uuid> = units.iter().map(|unit| unit.stream.store_id).collect();
+    let commands: Vec<Uuid> = units.iter().map(|unit| unit.command_id).collect();
+    let mut conn = pool.acquire().await?;
+    Ok(records(&mut conn, &stores, &commands).await?)
+}
+
+/// The records of commands, in the order of their ids.
+async fn records(
+    conn: &mut PgConnection,
+    stores: &[Uuid],
+    commands: &[Uuid],
+) -> Result<Vec<Option<CommandRecord>>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT k.n AS "n!", c.fingerprint, c.category, c.stream_id, c.version, c.position,
+                  c.recorded_at
+             FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY k(store, command, n)
+             JOIN log.commands c ON c.store_id = k.store AND c.command_id = k.command"#,
+        stores,
+        commands
+    );
+    let mut found: Vec<Option<CommandRecord>> = commands.iter().map(|_| None).collect();
+    for row in rows.fetch_all(conn).await? {
+        found[ordinal(row.n)] = Some(CommandRecord {
+            fingerprint: row.fingerprint,
+            category: row.category,
+            stream_id: row.stream_id,
+            version: row.version,
+            position: row.position,
+            recorded_at: row.recorded_at,
+        });
+    }
+    Ok(found)
+}
+
+/// An index from an ordinality of PostgreSQL, which counts from 1.
+fn ordinal(n: i64) -> usize {
+    usize::try_from(n - 1).expect("counted from 1 over an array we sent")
+}
