@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 mod error;
+#[cfg(test)]
+mod properties;
 mod slug;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ use event_schemas::{
 
 use crate::pricing::TOTAL_MINOR_MAX;
 
+#[cfg(test)]
+mod properties;
 mod rules;
 mod state;
 #[cfg(test)]

@@ -9,6 +9,8 @@ pub mod inventory;
 pub mod order;
 pub mod payment;
 pub mod pricing;
+#[cfg(test)]
+mod stored;
 
 /// Names this version of the rules and of the states they work on: a hash of the sources of this
 /// crate and of the events, made by `build.rs`. A snapshot of a state is only good under the rules

@@ -10,6 +10,8 @@ use event_schemas::{
 use crate::pricing::TOTAL_MINOR_MAX;
 
 mod adjustment;
+#[cfg(test)]
+mod properties;
 mod rules;
 mod state;
 #[cfg(test)]

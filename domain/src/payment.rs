@@ -14,6 +14,8 @@ use event_schemas::{
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+mod properties;
 mod rules;
 #[cfg(test)]
 mod tests;
