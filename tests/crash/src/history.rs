@@ -200,3 +200,54 @@ fn entries(text: &str) -> anyhow::Result<Vec<Entry>> {
     }
     Ok(entries)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_reads_as_its_commands() {
+        let sends = |number, key: &str, body: &str| {
+            let line = Line::Sends(Sends {
+                number,
+                client: 3,
+                store: "north".to_owned(),
+                key: key.to_owned(),
+                method: "POST".to_owned(),
+                path: "/api/v1/checkouts".to_owned(),
+                body_sha256: body.to_owned(),
+                process: 1,
+                sent_at: DateTime::UNIX_EPOCH,
+            });
+            serde_json::to_string(&line).unwrap()
+        };
+        let answer = Answer {
+            status: 201,
+            body_sha256: "told".to_owned(),
+            position: Some(7),
+            replayed: false,
+            id: None,
+            state: None,
+            code: None,
+        };
+        let ended = |number, answer| {
+            let ended_at = DateTime::UNIX_EPOCH;
+            serde_json::to_string(&Line::Ended { number, ended_at, answer }).unwrap()
+        };
+        let lines = [
+            sends(1, "a", "cart"),
+            ended(1, None),
+            sends(2, "a", "cart"),
+            sends(3, "b", "cart"),
+            ended(2, Some(answer.clone())),
+            sends(4, "a", "lie"),
+        ];
+        let entries = entries(&lines.join("\n")).unwrap();
+        let keys: Vec<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(keys, ["a", "b"]);
+        let outcomes: Vec<_> = entries[0].honest().map(|attempt| &attempt.outcome).collect();
+        assert_eq!(outcomes, [&Outcome::Unknown, &Outcome::Answered(answer)]);
+        assert_eq!(entries[0].dishonest().count(), 1);
+        assert_eq!(entries[1].attempts[0].ended_at, None);
+    }
+}

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use conche::terminal::{announce, complain};
 use crash::run::{Settings, run};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills processes of the program, its PostgreSQL and the wires between them under load, and
 /// checks what must hold whatever happens. Exits with 1 if it does not.
@@ -67,9 +68,11 @@ async fn made(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let folder_of_run = folder_path.clone();
     let settings =
         Settings { conche, seed, span, rounds, clients, check_every, folder: folder_of_run };
+    let mut terminate = signal(SignalKind::terminate())?;
     let report = tokio::select! {
         report = run(&settings) => report,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
     };
     let good = report.as_ref().is_ok_and(|report| report.violations.is_empty());
     if !good || keep {

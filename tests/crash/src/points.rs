@@ -49,6 +49,12 @@ impl Slot {
 /// Every fail point of the program, in the order in which a purchase passes them.
 pub const POINTS: &[&str] = &[
     "write-api::after-parse",
+    "engine::before-decide",
+    "engine::after-decide",
+    "engine::before-append",
+    "engine::after-append",
+    "engine::after-snapshot",
+    "engine::before-reply",
     "write-api::before-rest",
     "saga::before-arm",
     "saga::after-arm",
