@@ -120,6 +120,12 @@ impl Database {
         Ok(Pools { reader: self.pool(Role::Reader).await?, probe })
     }
 
+    /// The one connection of the journal of refusals: neither waits for the other, the commands
+    /// and what is noted of those that were refused.
+    pub fn journal(&self) -> PgPool {
+        pool::connect_lazy(self.options.clone(), Role::Writer, 1)
+    }
+
     /// Where the data is, for people.
     pub fn place(&self) -> String {
         match &self.cluster {
@@ -157,7 +163,8 @@ pub fn data_dir(place: &Place) -> PathBuf {
     })
 }
 
-/// Makes partitions ahead of need and drops command records past their keeping. Repeat at will.
+/// Makes partitions ahead of need and drops what is past its keeping: command records, refusals.
+/// Repeat at will.
 pub async fn maintain(owner: &PgPool) -> anyhow::Result<()> {
     let mut conn = owner.acquire().await?;
     event_store::partitions::ensure(&mut conn).await.context("making partitions")?;
@@ -166,6 +173,7 @@ pub async fn maintain(owner: &PgPool) -> anyhow::Result<()> {
         // Only space is at stake, and the next round tries again.
         tracing::warn!("old command records stay for now: {error}");
     }
+    event_store::refusals::prune(&mut conn).await.context("pruning the journal of refusals")?;
     Ok(())
 }
 

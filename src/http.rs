@@ -1,8 +1,10 @@
 //! Both APIs, the documentation and the probes, behind one edge.
 
-use api_kit::{Edge, TokenKeys, openapi, problem};
+use api_kit::{Edge, Limits, Refused, TokenKeys, openapi, problem};
 use axum::{Router, response::Redirect, routing::get};
+use chrono::{DateTime, Utc};
 use commands::Ctx;
+use event_store::refusals::{Refusals, RefusedCommand};
 use providers::payment::{PaymentProvider, Sandbox};
 use sqlx::PgPool;
 use utoipa::openapi::OpenApi;
@@ -10,6 +12,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use write_api::WriteState;
 
 use crate::health;
+
+/// Actors over HTTP, as the metadata of events calls them: tokens are given to people.
+const ACTOR_KIND: &str = "user";
 
 /// Connections of what is served.
 #[derive(Clone, Debug)]
@@ -20,25 +25,36 @@ pub struct Pools {
     pub probe: PgPool,
 }
 
+/// What the edge works with.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Keys of the tokens it opens to.
+    pub keys: TokenKeys,
+    /// How many it lets in at once.
+    pub limits: Limits,
+    /// Where it notes what was refused.
+    pub refusals: Refusals,
+}
+
 /// Everything under one address.
-pub fn both(keys: TokenKeys, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
+pub fn both(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
     let (write, write_document) = write_api::api().finish()?;
     let (read, read_document) = read_api::api().finish()?;
     let write = write.with_state(write_state(ctx));
     let router = write.merge(read.with_state(pools.reader));
-    finish(keys, ctx, router, openapi::merged(write_document, read_document), pools.probe)
+    finish(door, ctx, router, openapi::merged(write_document, read_document), pools.probe)
 }
 
 /// The command API alone.
-pub fn write(keys: TokenKeys, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
+pub fn write(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
-    finish(keys, ctx, router.with_state(write_state(ctx)), document, pools.probe)
+    finish(door, ctx, router.with_state(write_state(ctx)), document, pools.probe)
 }
 
 /// The query API alone.
-pub fn read(keys: TokenKeys, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
+pub fn read(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
     let (router, document) = read_api::api().finish()?;
-    finish(keys, ctx, router.with_state(pools.reader), document, pools.probe)
+    finish(door, ctx, router.with_state(pools.reader), document, pools.probe)
 }
 
 fn write_state(ctx: &Ctx) -> WriteState {
@@ -46,7 +62,7 @@ fn write_state(ctx: &Ctx) -> WriteState {
 }
 
 fn finish(
-    keys: TokenKeys,
+    door: Door,
     ctx: &Ctx,
     router: Router,
     document: OpenApi,
@@ -62,7 +78,27 @@ fn finish(
         .route("/", get(async || Redirect::temporary("/docs/")))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(page));
     let Ctx { now, new_id, .. } = ctx.clone();
-    Ok(Edge::new(keys, move || now(), new_id).wrap(router))
+    let Door { keys, limits, refusals } = door;
+    let clock = now.clone();
+    let journal = move |refused| refusals.record(entry(refused, clock()));
+    let edge = Edge::new(keys, move || now(), new_id).limited(limits).with_journal(journal);
+    Ok(edge.wrap(router))
+}
+
+/// A refusal as the journal keeps it.
+fn entry(refused: Refused, refused_at: DateTime<Utc>) -> RefusedCommand {
+    RefusedCommand {
+        store_id: refused.store_id.0,
+        refused_at,
+        actor_kind: ACTOR_KIND,
+        actor_id: refused.actor_id.0,
+        operation: refused.operation,
+        code: refused.code,
+        status: i16::try_from(refused.status).expect("an HTTP status has three digits"),
+        request_id: refused.request_id.to_string(),
+        correlation_id: refused.correlation_id,
+        path: refused.path,
+    }
 }
 
 /// The OpenAPI document of everything under one address.

@@ -3,9 +3,10 @@
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use api_kit::Limits;
 use chrono::{SubsecRound as _, Utc};
 use commands::Ctx;
-use event_store::{Engine, pool::Role};
+use event_store::{Engine, pool::Role, refusals};
 use providers::payment::{PaymentProvider, Sandbox};
 use sagas::SagaCtx;
 use tokio::{
@@ -18,7 +19,8 @@ use uuid::Uuid;
 use crate::{
     config::{Listen, Place, Token, Up},
     database::{Database, data_dir},
-    http, keys,
+    http::{self, Door},
+    keys,
     terminal::{announce, say},
 };
 
@@ -95,8 +97,9 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let database = Database::open(place).await?;
     database.migrate().await?;
     let ctx = ctx(&database).await?;
-    let keys = keys::load(&data_dir(place))?;
-    let app = http::both(keys.clone(), &ctx, database.serving().await?)?;
+    let door = door(&mut tasks, place, &database)?;
+    let keys = door.keys.clone();
+    let app = http::both(door, &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
     for projection in projections::ALL {
         add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
@@ -123,7 +126,8 @@ async fn begin(place: &Place) -> anyhow::Result<(Tasks, Database, Ctx)> {
 /// The command API alone.
 pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
-    let app = http::write(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
+    let door = door(&mut tasks, place, &database)?;
+    let app = http::write(door, &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
     announce(&format!("command API on http://{address}"));
@@ -133,7 +137,8 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
 /// The query API alone.
 pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
-    let app = http::read(keys::load(&data_dir(place))?, &ctx, database.serving().await?)?;
+    let door = door(&mut tasks, place, &database)?;
+    let app = http::read(door, &ctx, database.serving().await?)?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     announce(&format!("query API on http://{address}"));
     tasks.run(database, &ctx.engine).await
@@ -163,6 +168,19 @@ pub async fn migrate(place: &Place) -> anyhow::Result<()> {
     database.migrate().await?;
     say(&format!("{} is at this version", database.place()))?;
     database.close().await
+}
+
+/// What the edge needs, with the task that writes what it refused. That ends by itself once
+/// nothing is served any more and all is written.
+fn door(tasks: &mut Tasks, place: &Place, database: &Database) -> anyhow::Result<Door> {
+    let (refusals, journal) = refusals::journal();
+    let pool = database.journal();
+    tasks.add(async move {
+        journal.run(pool).await;
+        Ok(())
+    });
+    let keys = keys::load(&data_dir(place))?;
+    Ok(Door { keys, limits: Limits::default(), refusals })
 }
 
 async fn serve(

@@ -10,13 +10,15 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, Method, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use event_schemas::ids::{ActorId, StoreId};
 use uuid::Uuid;
 
 use crate::edge::Edge;
+use crate::journal::Attempt;
+use crate::load::{Class, Place};
 use crate::problem::Problem;
 
 pub use token::{BadKey, Claims, TokenError, TokenKeys, TokenRequest};
@@ -170,13 +172,23 @@ impl Visitor {
         Ok(Caller { actor_id, store_id, store_slug, request_id, correlation_id })
     }
 
+    /// `403` for a client that names a store and has a token of another one.
+    fn in_store(self, headers: &HeaderMap) -> Result<Visitor, Problem> {
+        let own = [self.store_id.to_string(), self.store_slug.clone()];
+        let same = |value: &str| own.iter().any(|name| name == value);
+        let mut named = headers.get_all("x-store-id").iter();
+        if named.all(|value| value.to_str().is_ok_and(same)) {
+            return Ok(self);
+        }
+        Err(Problem::new("wrong_store"))
+    }
+
     /// Verifies the token of a request. `401` without a valid one.
     fn of(headers: &HeaderMap, extensions: &Extensions) -> Result<Visitor, Problem> {
         let edge = Edge::of(extensions)?;
         let ids = extensions.get::<RequestIds>().ok_or_else(crate::edge::missing)?;
         let token = bearer(headers).ok_or_else(|| Problem::new("unauthenticated"))?;
         let claims = edge.keys().verify(token, edge.now()).map_err(refusal)?;
-        named_store(headers, &claims)?;
         let Claims { actor_id, store_id, store_slug, permissions, .. } = claims;
         let RequestIds { request_id, correlation_id } = ids.clone();
         Ok(Visitor { actor_id, store_id, store_slug, request_id, correlation_id, permissions })
@@ -191,17 +203,6 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A client that names a store must not act in another one.
-fn named_store(headers: &HeaderMap, claims: &Claims) -> Result<(), Problem> {
-    let own = [claims.store_id.to_string(), claims.store_slug.clone()];
-    let same = |value: &str| own.iter().any(|name| name == value);
-    let mut named = headers.get_all("x-store-id").iter();
-    if named.all(|value| value.to_str().is_ok_and(same)) {
-        return Ok(());
-    }
-    Err(Problem::new("wrong_store"))
-}
-
 fn refusal(error: TokenError) -> Problem {
     // Never which check failed: that helps only those who forge.
     tracing::info!(%error, "token refused");
@@ -211,16 +212,64 @@ fn refusal(error: TokenError) -> Problem {
     }
 }
 
-/// The gate of a route: lets only those through whose token allows `permission`.
-pub(crate) async fn admit(permission: Permission, mut request: Request, next: Next) -> Response {
-    let visitor = Visitor::of(request.headers(), request.extensions());
-    match visitor.and_then(|visitor| visitor.may(permission)) {
-        Ok(caller) => {
-            tracing::Span::current().record("store", caller.store_slug.as_str());
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+/// What stands in front of the handlers of one address.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) permission: Permission,
+    pub(crate) class: Class,
+    /// Id of each operation behind it, by method.
+    pub(crate) operations: Vec<(Method, String)>,
+}
+
+impl Gate {
+    /// Lets those through whose token allows it, as long as there is a place for them.
+    pub(crate) async fn admit(&self, request: Request, next: Next) -> Response {
+        let edge = match Edge::of(request.extensions()) {
+            Ok(edge) => edge.clone(),
+            Err(problem) => return problem.into_response(),
+        };
+        // The place comes first: in a crowd, verifying tokens would be what there is no time for.
+        let Some(place) = Place::take(&edge, self.class) else {
+            return crate::edge::shed(request).await;
+        };
+        let visitor = match Visitor::of(request.headers(), request.extensions()) {
+            Ok(visitor) => visitor,
+            Err(problem) => {
+                drop(place);
+                return crate::edge::refuse(request, problem).await;
+            }
+        };
+        let attempt = Attempt::of(&visitor, &request);
+        let response = self.pass(visitor, place, request, next).await;
+        let refused = attempt.and_then(|attempt| attempt.refused(&response, &self.operations));
+        if let Some(refused) = refused {
+            edge.note(refused);
         }
-        Err(problem) => crate::edge::refuse(request, problem).await,
+        response
+    }
+
+    async fn pass(
+        &self,
+        visitor: Visitor,
+        place: Place,
+        mut request: Request,
+        next: Next,
+    ) -> Response {
+        let visitor = visitor.in_store(request.headers());
+        match visitor.and_then(|visitor| visitor.may(self.permission)) {
+            Ok(caller) => {
+                tracing::Span::current().record("store", caller.store_slug.as_str());
+                request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(self.class);
+                let response = next.run(request).await;
+                drop(place);
+                response
+            }
+            Err(problem) => {
+                drop(place);
+                crate::edge::refuse(request, problem).await
+            }
+        }
     }
 }
 

@@ -15,11 +15,14 @@ use axum::http::{Extensions, HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
+use tokio::time::{Instant as Moment, timeout, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::auth::{RequestId, RequestIds, TokenKeys};
+use crate::journal::Refused;
+use crate::load::{Deadline, Limits, PATIENCE, Taken};
 use crate::page::PageLinks;
 use crate::problem::{Problem, codes};
 
@@ -30,9 +33,18 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// still sends when the connection closes does not see the answer.
 const MAX_DRAINED_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Longest time until the answer begins. Above every time limit beneath it, so that those speak
-/// first and say more.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// From the deadline of a request until it is ended in the middle of what it does: what reached the
+/// database in time may end, and those time limits speak first and say more.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes of a body that usually have arrived with the head, so that reading them costs no wait.
+const SMALL_BODY_BYTES: u64 = 64 * 1024;
+
+/// Longest wait for the body of a request that there is no place for.
+const SHED_WAIT: Duration = Duration::from_millis(2);
+
+/// What we ask of a client that there is no place for: places turn over within milliseconds.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -51,6 +63,9 @@ struct Parts {
     keys: TokenKeys,
     now: Box<dyn Fn() -> DateTime<Utc> + Send + Sync>,
     new_id: Box<dyn Fn() -> Uuid + Send + Sync>,
+    limits: Limits,
+    taken: Taken,
+    journal: Box<dyn Fn(Refused) + Send + Sync>,
 }
 
 impl Edge {
@@ -60,7 +75,30 @@ impl Edge {
         now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static,
         new_id: impl Fn() -> Uuid + Send + Sync + 'static,
     ) -> Edge {
-        Edge(Arc::new(Parts { keys, now: Box::new(now), new_id: Box::new(new_id) }))
+        Edge(Arc::new(Parts {
+            keys,
+            now: Box::new(now),
+            new_id: Box::new(new_id),
+            limits: Limits::default(),
+            taken: Taken::default(),
+            journal: Box::new(drop),
+        }))
+    }
+
+    /// With other bounds than the default ones.
+    pub fn limited(mut self, limits: Limits) -> Edge {
+        self.parts().limits = limits;
+        self
+    }
+
+    /// Tells `journal` of every refused command. It must neither wait nor fail.
+    pub fn with_journal(mut self, journal: impl Fn(Refused) + Send + Sync + 'static) -> Edge {
+        self.parts().journal = Box::new(journal);
+        self
+    }
+
+    fn parts(&mut self) -> &mut Parts {
+        Arc::get_mut(&mut self.0).expect("an edge is set up before it is shared")
     }
 
     /// Puts the edge in front of everything `router` serves. Call it once, last: `router` has all
@@ -85,6 +123,18 @@ impl Edge {
 
     pub fn new_id(&self) -> Uuid {
         (self.0.new_id)()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.0.limits
+    }
+
+    pub(crate) fn taken(&self) -> &Taken {
+        &self.0.taken
+    }
+
+    pub(crate) fn note(&self, refused: Refused) {
+        (self.0.journal)(refused);
     }
 
     pub(crate) fn of(extensions: &Extensions) -> Result<&Edge, Problem> {
@@ -142,36 +192,57 @@ fn request_ids(edge: &Edge, request: &Request) -> RequestIds {
     RequestIds { request_id, correlation_id }
 }
 
-/// Refuses what is announced as too large, and what takes too long.
-async fn limit(request: Request, next: Next) -> Response {
+/// Gives the request its deadline; refuses what is announced as too large, and ends what takes too
+/// long.
+async fn limit(mut request: Request, next: Next) -> Response {
+    let deadline = Deadline::of(request.headers());
+    let end = deadline.as_ref().map_or_else(|_| Moment::now() + PATIENCE, |deadline| deadline.0);
     let too_large = request.body().size_hint().lower() > MAX_BODY_BYTES as u64;
     let answer = async {
-        if too_large {
-            return refuse(request, Problem::new("body_too_large")).await;
+        match deadline {
+            Err(problem) => refuse(request, problem).await,
+            Ok(_) if too_large => refuse(request, Problem::new("body_too_large")).await,
+            Ok(deadline) => {
+                request.extensions_mut().insert(deadline);
+                next.run(request).await
+            }
         }
-        next.run(request).await
     };
-    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+    match timeout_at(end + GRACE, answer).await {
         Ok(response) => response,
-        Err(_) => Problem::new("timeout").retry_after(Duration::from_secs(1)).into_response(),
+        Err(_) => Problem::new("timeout").retry_after(RETRY_AFTER).into_response(),
     }
 }
 
 /// Answers without looking at the body, but reads it, so that the client gets to read the answer.
 pub(crate) async fn refuse(request: Request, problem: Problem) -> Response {
     // Such a client waits for the answer before it sends.
-    let waits = request.headers().contains_key(header::EXPECT);
-    let mut body = request.into_body();
+    if !request.headers().contains_key(header::EXPECT) {
+        throw_away(request.into_body()).await;
+    }
+    problem.into_response()
+}
+
+/// Answers, within milliseconds, that there is no place for the request. Nothing was done for it.
+///
+/// A body that is large or late is left unread. The connection then closes, which tells the client
+/// as much.
+pub(crate) async fn shed(request: Request) -> Response {
+    let small = |bytes| bytes <= SMALL_BODY_BYTES;
+    if request.body().size_hint().upper().is_some_and(small) {
+        // The connection lives on if the body is read; whether it was does not matter here.
+        let _ = timeout(SHED_WAIT, throw_away(request.into_body())).await;
+    }
+    Problem::new("overloaded").retry_after(RETRY_AFTER).into_response()
+}
+
+async fn throw_away(mut body: Body) {
     let mut left = MAX_DRAINED_BYTES;
-    while !waits && body.size_hint().lower() <= left {
+    while 0 < left && body.size_hint().lower() <= left {
         let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
         let Some(Ok(frame)) = frame else { break };
         left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
-        if left == 0 {
-            break;
-        }
     }
-    problem.into_response()
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

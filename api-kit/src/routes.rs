@@ -1,6 +1,9 @@
 //! The only way to add a route: with the permission it needs, or with the reason it needs none.
 
+use std::sync::Arc;
+
 use axum::Router;
+use axum::http::Method;
 use axum::middleware;
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
@@ -8,7 +11,8 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{OpenApi, Ref};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
-use crate::auth::{self, Permission};
+use crate::auth::{Gate, Permission};
+use crate::load::Class;
 use crate::openapi::{self, PROBLEM_RESPONSE, SECURITY_SCHEME};
 
 /// Extension of an operation: the permission it needs.
@@ -42,16 +46,37 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
     }
 
     /// Adds handlers of one address, `routes!(list, create)` of `utoipa_axum`, open to those whose
-    /// token has `permission`.
+    /// token has `permission`. Their class is [`Class::Query`] if all of them only read, else
+    /// [`Class::Low`].
     pub fn route(self, permission: Permission, routes: UtoipaMethodRouter<S>) -> Api<S> {
-        let gate = middleware::from_fn(move |request, next| auth::admit(permission, request, next));
-        let (schemas, paths, handlers) = routes;
-        let routes = (schemas, paths, handlers.route_layer(gate));
-        self.add(documented(routes, |operation| {
+        let reads =
+            routes.1.paths.values().flat_map(operations).all(|(method, _)| method.is_safe());
+        let class = if reads { Class::Query } else { Class::Low };
+        self.classed(class, permission, routes)
+    }
+
+    /// As [`Api::route`], of another class.
+    pub fn classed(
+        self,
+        class: Class,
+        permission: Permission,
+        routes: UtoipaMethodRouter<S>,
+    ) -> Api<S> {
+        let (schemas, paths, handlers) = documented(routes, |operation| {
             extend(operation, X_PERMISSION, permission.as_str());
             let bearer = SecurityRequirement::new(SECURITY_SCHEME, [permission.as_str()]);
             operation.security = Some(vec![bearer]);
-        }))
+        });
+        let id = |(method, operation): (Method, &Operation)| {
+            Some((method, operation.operation_id.clone()?))
+        };
+        let operations = paths.paths.values().flat_map(operations).filter_map(id).collect();
+        let gate = Arc::new(Gate { permission, class, operations });
+        let gate = middleware::from_fn(move |request, next| {
+            let gate = Arc::clone(&gate);
+            async move { gate.admit(request, next).await }
+        });
+        self.add((schemas, paths, handlers.route_layer(gate)))
     }
 
     /// Adds handlers of one address open to everyone; `reason` says why that is right.
@@ -126,16 +151,16 @@ pub fn check(document: &OpenApi) -> Result<(), BootError> {
     Ok(())
 }
 
-fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
+fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
     let methods = [
-        ("GET", &item.get),
-        ("PUT", &item.put),
-        ("POST", &item.post),
-        ("DELETE", &item.delete),
-        ("OPTIONS", &item.options),
-        ("HEAD", &item.head),
-        ("PATCH", &item.patch),
-        ("TRACE", &item.trace),
+        (Method::GET, &item.get),
+        (Method::PUT, &item.put),
+        (Method::POST, &item.post),
+        (Method::DELETE, &item.delete),
+        (Method::OPTIONS, &item.options),
+        (Method::HEAD, &item.head),
+        (Method::PATCH, &item.patch),
+        (Method::TRACE, &item.trace),
     ];
     methods.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
 }

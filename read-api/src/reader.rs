@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use api_kit::{Caller, MinPosition, Position, Problem};
+use api_kit::{Caller, Deadline, MinPosition, Position, Problem};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
@@ -11,6 +11,7 @@ use axum::response::{IntoResponseParts, ResponseParts};
 use event_schemas::ids::StoreId;
 use projections::Projection;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use tokio::time::timeout_at;
 
 /// Longest wait for a read model to reach `X-Min-Position`. A projector needs a few milliseconds;
 /// longer than this is a lag that the client should know of.
@@ -27,6 +28,7 @@ const AWAY_CLASSES: [&str; 4] = ["08", "53", "57", "58"];
 pub(crate) struct Reader {
     store_id: StoreId,
     min_position: Option<i64>,
+    deadline: Deadline,
     pool: PgPool,
 }
 
@@ -49,16 +51,24 @@ impl Reader {
         self.store_id
     }
 
-    /// Waits for `X-Min-Position` if there is one, at most [`WAIT_MAX`], and begins to read.
+    /// Waits for `X-Min-Position` if there is one, at most [`WAIT_MAX`], and begins to read; unless
+    /// by then nobody waits for the answer any more.
     pub(crate) async fn view(&self, projection: &Projection) -> Result<View, Problem> {
-        let Reader { store_id, min_position, pool } = self;
+        let view = timeout_at(self.deadline.0, self.begin(projection)).await;
+        let view = view.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
+        view.map_err(unreadable)
+    }
+
+    async fn begin(&self, projection: &Projection) -> Result<View, sqlx::Error> {
+        let Reader { store_id, min_position, deadline, pool } = self;
         if let Some(min) = min_position {
-            let names = &[projection.name];
-            projections::wait_for(pool, names, *min, WAIT_MAX).await.map_err(unreadable)?;
+            // Half of what is left at most: the other half is for reading.
+            let wait = deadline.within(2 * WAIT_MAX) / 2;
+            projections::wait_for(pool, &[projection.name], *min, wait).await?;
         }
         // Before the transaction begins, so that what it reads is at least that far.
-        let position = projections::position(pool, projection.name).await.map_err(unreadable)?;
-        let tx = projections::as_store(pool, *store_id).await.map_err(unreadable)?;
+        let position = projections::position(pool, projection.name).await?;
+        let tx = projections::as_store(pool, *store_id).await?;
         let stale = min_position.is_some_and(|min| position < min);
         Ok(View { tx, freshness: Freshness { position, stale } })
     }
@@ -76,7 +86,8 @@ impl FromRequestParts<PgPool> for Reader {
     async fn from_request_parts(parts: &mut Parts, pool: &PgPool) -> Result<Self, Problem> {
         let Caller { store_id, .. } = Caller::from_request_parts(parts, pool).await?;
         let MinPosition(min_position) = MinPosition::from_request_parts(parts, pool).await?;
-        Ok(Reader { store_id, min_position, pool: pool.clone() })
+        let deadline = Deadline::from_request_parts(parts, pool).await?;
+        Ok(Reader { store_id, min_position, deadline, pool: pool.clone() })
     }
 }
 

@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use event_schemas::{
-    ids::{CheckoutId, EventId, OrderId, PaymentId, ProductId, StoreId, VariantId},
+    ids::{ActorId, CheckoutId, EventId, OrderId, PaymentId, ProductId, StoreId, VariantId},
     upcast,
 };
 use event_store::{Recorded, check, read};
@@ -125,6 +125,30 @@ pub async fn stats(owner: &PgPool, as_json: bool) -> anyhow::Result<()> {
     ))?;
     for row in types {
         say(&format!("{:>10}  {}", row.events, row.event_type))?;
+    }
+    Ok(())
+}
+
+/// Prints the newest `limit` refused commands of a store, oldest first.
+pub async fn refusals(owner: &PgPool, store: &str, limit: i64) -> anyhow::Result<()> {
+    let newest = sqlx::query!(
+        "SELECT id, refused_at, actor_kind, actor_id, operation, code, status, request_id, path
+           FROM log.refusals WHERE store_id = $1 ORDER BY id DESC LIMIT $2",
+        StoreId::of_slug(store).0,
+        limit
+    );
+    for row in newest.fetch_all(owner).await?.iter().rev() {
+        say(&format!(
+            "{}  {} {}  {:<26} {} {:<24} {}  request {}",
+            row.refused_at.format("%Y-%m-%d %H:%M:%S%.3f"),
+            row.actor_kind,
+            ActorId(row.actor_id),
+            row.operation,
+            row.status,
+            row.code,
+            row.path,
+            row.request_id
+        ))?;
     }
     Ok(())
 }

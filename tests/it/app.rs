@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use api_kit::{Permission, TokenKeys, TokenRequest};
+use api_kit::{Limits, Permission, TokenKeys, TokenRequest};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -16,13 +16,13 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::Ctx;
-use conche::http::Pools;
+use conche::http::{Door, Pools};
 use event_schemas::ids::{ActorId, StoreId};
-use event_store::{Engine, pool};
+use event_store::{Engine, pool, refusals};
 use providers::payment::{PaymentProvider, Sandbox};
 use sagas::SagaCtx;
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{sync::watch, task::JoinHandle};
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -63,6 +63,7 @@ pub(crate) struct App {
     pub(crate) owner: PgPool,
     pub(crate) projector: PgPool,
     pub(crate) reader: PgPool,
+    options: PgConnectOptions,
     clock: Arc<AtomicI64>,
     keys: TokenKeys,
     router: Router,
@@ -99,22 +100,46 @@ fn run_story(story: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()>
     tokio::spawn(story)
 }
 
+#[expect(clippy::disallowed_methods, reason = "ends with the last clone of the app")]
+fn keep_journal(journal: refusals::Journal, pool: PgPool) {
+    tokio::spawn(journal.run(pool));
+}
+
 impl App {
     async fn new(database: &Database) -> App {
-        let pool = |role| pool::connect(database.options(), role, POOL_MAX);
-        let writer = pool(pool::Role::Writer).await.unwrap();
-        let reader = pool(pool::Role::Reader).await.unwrap();
         let noon: DateTime<Utc> = NOON.parse().unwrap();
         let clock = Arc::new(AtomicI64::new(noon.timestamp_micros()));
+        let (keys, _) = TokenKeys::generate().unwrap();
+        App::start(database.options(), clock, keys, Limits::default()).await
+    }
+
+    /// Another process on the same database, with bounds of its own. The processes of checkouts run
+    /// in the first one only.
+    pub(crate) async fn another(&self, limits: Limits) -> App {
+        let (clock, keys) = (Arc::clone(&self.clock), self.keys.clone());
+        App::start(self.options.clone(), clock, keys, limits).await
+    }
+
+    async fn start(
+        options: PgConnectOptions,
+        clock: Arc<AtomicI64>,
+        keys: TokenKeys,
+        limits: Limits,
+    ) -> App {
+        let pool = |role| pool::connect(options.clone(), role, POOL_MAX);
+        let writer = pool(pool::Role::Writer).await.unwrap();
+        let reader = pool(pool::Role::Reader).await.unwrap();
         let still = Arc::clone(&clock);
         let now = move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
         #[expect(clippy::disallowed_methods, reason = "ids need to differ, not to be known")]
         let new_id: fn() -> Uuid = || Uuid::now_v7();
         let engine = Engine::new(writer, new_id);
         let ctx = Ctx { engine, now: Arc::new(now), new_id };
-        let (keys, _) = TokenKeys::generate().unwrap();
         let projector = pool(pool::Role::Projector).await.unwrap();
         let pools = Pools { reader: reader.clone(), probe: projector.clone() };
+        let (refusals, journal) = refusals::journal();
+        keep_journal(journal, pool::connect_lazy(options.clone(), pool::Role::Writer, 1));
+        let door = Door { keys: keys.clone(), limits, refusals };
         App {
             saga: SagaCtx::new(
                 Ctx {
@@ -125,9 +150,10 @@ impl App {
             ),
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,
-            router: conche::http::both(keys.clone(), &ctx, pools).unwrap(),
+            router: conche::http::both(door, &ctx, pools).unwrap(),
             reader,
             ctx,
+            options,
             clock,
             keys,
         }

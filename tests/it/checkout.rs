@@ -1,9 +1,12 @@
 //! Buying through the API: two buyers and one item, cards that do not work, orders undone.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::app::{Answer, App, Product, story};
 
@@ -69,16 +72,17 @@ fn two_buyers_of_one_item_make_one_order_and_nothing_stays_held() {
 fn five_hundred_buyers_of_a_hundred_units_make_a_hundred_orders() {
     story(async |app: App| {
         let product = app.product("Limited bar", 1200, 100).await;
-        // In a crowd an answer may be 202, "ask again"; asking again is sending the same again.
+        // In a crowd an answer may be 202 or 503, "ask again"; that is sending the same again.
         let ask = async |path: &str, body: &Value| {
             let key = (app.ctx.new_id)().to_string();
             loop {
                 let answer = app.post_keyed(path, &key, body).await;
-                if answer.status != StatusCode::ACCEPTED {
-                    return answer;
+                match answer.status {
+                    // Time goes on, a little, for whatever waits to be tried again.
+                    StatusCode::ACCEPTED => app.wait(TimeDelta::milliseconds(20)),
+                    StatusCode::SERVICE_UNAVAILABLE => sleep(Duration::from_millis(50)).await,
+                    _ => return answer,
                 }
-                // Time goes on, a little, for whatever waits to be tried again.
-                app.wait(TimeDelta::milliseconds(20));
             }
         };
         let basket = json!({ "lines": [{ "variant_id": product.variant_id, "quantity": 1 }] });

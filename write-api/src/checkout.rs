@@ -4,7 +4,7 @@
 //! with the same key answers from that same point of the stream, byte for byte, whatever happened
 //! to the checkout since.
 
-use api_kit::{Api, Body, Caller, NoBody, Path, Permission, Problem};
+use api_kit::{Api, Body, Caller, Class, Deadline, NoBody, Path, Permission, Problem};
 use axum::extract::State;
 use axum::response::Response;
 use commands::checkout::{self as use_case, AnswerError, CheckoutError, CheckoutStatus};
@@ -30,11 +30,12 @@ use problem::problem;
 pub(crate) fn api() -> Api<WriteState> {
     use Permission::{CheckoutsRead, CheckoutsWrite};
     Api::new()
-        .route(CheckoutsWrite, routes!(begin))
-        .route(CheckoutsWrite, routes!(complete))
-        .route(CheckoutsWrite, routes!(confirm_action))
-        .route(CheckoutsWrite, routes!(abandon))
-        .route(CheckoutsRead, routes!(get))
+        .classed(Class::Normal, CheckoutsWrite, routes!(begin))
+        .classed(Class::High, CheckoutsWrite, routes!(complete))
+        .classed(Class::High, CheckoutsWrite, routes!(confirm_action))
+        .classed(Class::Normal, CheckoutsWrite, routes!(abandon))
+        // Reads the log and not a table, so it counts among the commands.
+        .classed(Class::Normal, CheckoutsRead, routes!(get))
 }
 
 /// Begins a checkout: prices its lines and holds their stock for 15 minutes.
@@ -54,7 +55,7 @@ async fn begin(
     let intent = sender.intent(&digest);
     let begun = use_case::begin(&state.ctx, &intent, value.into_checkout()?).await;
     let begun = begun.map_err(problem::not_begun)?;
-    let journey = Journey { store_id: sender.store_id(), id: begun.checkout_id };
+    let journey = Journey::of(&sender, begun.checkout_id);
     let mut response = journey.rested(&state, Asked::Begin, begun.done).await?;
     if response.status().is_success() {
         let address = format!("/api/v1/checkouts/{}", begun.checkout_id);
@@ -88,7 +89,7 @@ async fn complete(
     // Of the token and not of the body: a stored hash of a card number would give it away.
     let digest: [u8; 32] = Sha256::digest(&payment_method).into();
     let intent = sender.intent(&digest);
-    let journey = Journey { store_id: sender.store_id(), id };
+    let journey = Journey::of(&sender, id);
     let started = use_case::start_payment(&state.ctx, &intent, id, payment_method).await;
     match started {
         Ok(done) => journey.rested(&state, Asked::Pay, done).await,
@@ -114,7 +115,7 @@ async fn confirm_action(
     Body { value, digest }: Body<ConfirmAction>,
 ) -> Result<Response, Problem> {
     let intent = sender.intent(&digest);
-    let journey = Journey { store_id: sender.store_id(), id };
+    let journey = Journey::of(&sender, id);
     let answered = use_case::answer_action(&state.ctx, &intent, id, value.answer).await;
     match answered {
         Ok(done) => journey.rested(&state, Asked::Pay, done).await,
@@ -141,7 +142,7 @@ async fn abandon(
 ) -> Result<Response, Problem> {
     let intent = sender.intent(&body.digest);
     let done = use_case::abandon(&state.ctx, &intent, id).await.map_err(problem)?;
-    let journey = Journey { store_id: sender.store_id(), id };
+    let journey = Journey::of(&sender, id);
     journey.rested(&state, Asked::Abandon, done).await
 }
 
@@ -153,19 +154,25 @@ async fn abandon(
 async fn get(
     State(state): State<WriteState>,
     caller: Caller,
+    deadline: Deadline,
     Path(id): Path<CheckoutId>,
 ) -> Result<Response, Problem> {
-    Journey { store_id: caller.store_id, id }.now(&state, Asked::Read, false).await
+    Journey { store_id: caller.store_id, id, deadline }.now(&state, Asked::Read, false).await
 }
 
-/// One checkout of one store.
+/// One checkout of one store, and until when its client waits for news of it.
 #[derive(Clone, Copy, Debug)]
 struct Journey {
     store_id: StoreId,
     id: CheckoutId,
+    deadline: Deadline,
 }
 
 impl Journey {
+    fn of(sender: &Sender, id: CheckoutId) -> Journey {
+        Journey { store_id: sender.store_id(), id, deadline: sender.deadline() }
+    }
+
     /// What the command that is `done` came to: the checkout at its first rest after it, or as it
     /// is now if that takes too long.
     async fn rested(
@@ -175,7 +182,7 @@ impl Journey {
         done: Done,
     ) -> Result<Response, Problem> {
         fail_point!("write-api::before-rest");
-        let view = rest::rest(&state.ctx, self.store_id, self.id, done.position).await?;
+        let view = rest::rest(&state.ctx, self, done.position).await?;
         fail_point!("write-api::after-rest");
         match view {
             Some(view) => Ok(answer(asked, view, done.replayed)),

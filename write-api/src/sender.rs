@@ -1,6 +1,6 @@
 //! Who sends a command, and as which repeatable request.
 
-use api_kit::{Caller, Idempotency, IfMatch, Problem, RequiredIdempotency};
+use api_kit::{Caller, Class, Deadline, Idempotency, IfMatch, Problem, RequiredIdempotency};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
@@ -19,6 +19,8 @@ pub(crate) struct Sender {
     idempotency: Idempotency,
     if_match: IfMatch,
     at: DateTime<Utc>,
+    class: Class,
+    deadline: Deadline,
 }
 
 /// As [`Sender`]; `400 idempotency_key_required` without a key.
@@ -28,6 +30,10 @@ pub(crate) struct KeyedSender(pub(crate) Sender);
 impl Sender {
     pub(crate) fn store_id(&self) -> StoreId {
         self.caller.store_id
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
     }
 
     /// The intent of the request whose body has `digest`.
@@ -42,8 +48,8 @@ impl Sender {
             request_id: Some(self.caller.request_id.to_string()),
             expected: self.if_match.expected(),
             at: self.at,
-            priority: Priority::Normal,
-            deadline: None,
+            priority: priority(self.class),
+            deadline: Some(self.deadline.0),
         }
     }
 
@@ -51,6 +57,15 @@ impl Sender {
     pub(crate) fn overwriting(&self, digest: &[u8; 32]) -> Result<Intent, Problem> {
         self.if_match.required()?;
         Ok(self.intent(digest))
+    }
+}
+
+/// Who goes first at the edge goes first in the engine.
+fn priority(class: Class) -> Priority {
+    match class {
+        Class::High => Priority::High,
+        Class::Normal => Priority::Normal,
+        Class::Low | Class::Query => Priority::Low,
     }
 }
 
@@ -63,6 +78,8 @@ impl FromRequestParts<WriteState> for Sender {
             idempotency: Idempotency::from_request_parts(parts, state).await?,
             if_match: IfMatch::from_request_parts(parts, state).await?,
             at: state.ctx.now(),
+            class: Class::from_request_parts(parts, state).await?,
+            deadline: Deadline::from_request_parts(parts, state).await?,
         })
     }
 }

@@ -172,5 +172,5 @@ async fn the_document_knows_the_row_of_the_page() {
     assert_eq!(page["page"]["$ref"], "#/components/schemas/PageLinks");
     let names: Vec<&str> =
         list["parameters"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
-    assert_eq!(names, ["limit", "after", "before", "q", "X-Min-Position"]);
+    assert_eq!(names, ["limit", "after", "before", "q", "X-Min-Position", "X-Request-Timeout"]);
 }

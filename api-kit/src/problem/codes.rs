@@ -285,6 +285,12 @@ pub const CODES: &[Code] = &[
         "Repeat after Retry-After with the same Idempotency-Key.",
     ),
     passing(
+        "overloaded",
+        503,
+        "There is more to do than can be done",
+        "Nothing was done. Repeat after Retry-After with the same Idempotency-Key.",
+    ),
+    passing(
         "timeout",
         503,
         "The answer took too long",

@@ -115,7 +115,7 @@ fn the_document_of_the_example_names_each_parameter_once() {
     let cancel = &document["paths"]["/api/v1/orders/{order_id}/cancel"]["post"];
     let parameters = cancel["parameters"].as_array().unwrap();
     let names: Vec<&str> = parameters.iter().filter_map(|p| p["name"].as_str()).collect();
-    assert_eq!(names, ["order_id", "Idempotency-Key", "If-Match"]);
+    assert_eq!(names, ["order_id", "Idempotency-Key", "X-Request-Timeout", "If-Match"]);
     assert_eq!(parameters[0]["schema"]["$ref"], "#/components/schemas/OrderId");
     let body = &cancel["requestBody"]["content"]["application/json"]["schema"]["$ref"];
     assert_eq!(body, "#/components/schemas/CancelBody");

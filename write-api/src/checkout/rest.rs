@@ -5,9 +5,9 @@ use std::time::Duration;
 use api_kit::Problem;
 use commands::checkout::{self, CheckoutView};
 use commands::{CommandError, Ctx};
-use event_schemas::ids::{CheckoutId, StoreId};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Journey;
 use super::problem::problem;
 
 /// Longest wait. A checkout takes some ten milliseconds; after this the client asks again.
@@ -24,24 +24,26 @@ const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// they wait for.
 const PAUSE_PART: u32 = 3;
 
-/// The checkout at its first rest at or after `position`, or `None` if that takes too long.
+/// The checkout at its first rest at or after `position`, or `None` if that takes too long, for us
+/// or for the client.
 pub(super) async fn rest(
     ctx: &Ctx,
-    store_id: StoreId,
-    id: CheckoutId,
+    journey: Journey,
     position: i64,
 ) -> Result<Option<CheckoutView>, Problem> {
+    let Journey { store_id, id, deadline } = journey;
     let began = Instant::now();
+    let wait_max = deadline.within(WAIT_MAX);
     let mut appended = ctx.engine.appended();
     loop {
         appended.mark_unchanged();
         let view = checkout::settled(ctx, store_id, id, position).await;
         let view = view.map_err(|error| problem(CommandError::Store(error)))?;
         let waited = began.elapsed();
-        if view.is_some() || WAIT_MAX <= waited {
+        if view.is_some() || wait_max <= waited {
             return Ok(view);
         }
-        let pause = PAUSE_MIN.max(waited / PAUSE_PART).min(WAIT_MAX.saturating_sub(waited));
+        let pause = PAUSE_MIN.max(waited / PAUSE_PART).min(wait_max.saturating_sub(waited));
         sleep(pause).await;
         // Whichever comes first; both mean: look again.
         let _ = timeout(LOOK_AGAIN.saturating_sub(pause), appended.changed()).await;
