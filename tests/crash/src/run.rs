@@ -119,7 +119,7 @@ async fn look(fleet: &Fleet, journals: &Path) -> anyhow::Result<(History, Vec<Vi
     let late = undone.into_iter().map(|what| Violation { invariant: "INV-14", what });
     let mut violations: Vec<Violation> = late.collect();
     let evidence = Evidence { pg, history: History::read(journals)?, quiet };
-    violations.extend(checks::all(&evidence).await);
+    violations.extend(checks::all(&evidence).await?);
     Ok((evidence.history, violations))
 }
 
