@@ -1,11 +1,12 @@
 //! `cqrs_es::EventStore` on the engine: any aggregate of that crate runs here, in a `CqrsFramework`
 //! of its own.
 //!
-//! Commands of Conche itself go through [`Engine::execute`], which queues the writers of a stream and
-//! knows the command. The trait lets a store only load and commit, so here writers race, and the
-//! loser is told ([`AggregateError::AggregateConflict`]) and sends its command again. What carries
-//! over: nothing is half stored, an answer of conflict means that nothing was stored, and the events
-//! stand in the log with a position each, which is what read models are made from ([`CqrsStore::envelope`]).
+//! Commands of Conche itself go through [`Engine::execute`], which queues the writers of a stream
+//! and knows the command. The trait lets a store only load and commit, so here writers race, and
+//! the loser is told ([`AggregateError::AggregateConflict`]) and sends its command again. What
+//! carries over: nothing is half stored, an answer of conflict means that nothing was stored, and
+//! the events stand in the log with a position each, which is what read models are made from
+//! ([`CqrsStore::envelope`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -21,10 +22,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::load::Replayed;
 use crate::read::{WINDOW, read_stream};
+use crate::snapshot::Draft;
 use crate::{
-    AppendError, Engine, ExecuteError, Kind, Loaded, NewEvent, Recorded, Refusal, StoreError,
-    StreamKey, Unit,
+    AppendError, Engine, ExecuteError, Kind, Loaded, NewEvent, Recorded, Refusal, SNAPSHOT_EVERY,
+    StoreError, StreamKey, Unit,
 };
 
 /// The metadata key whose value, where it is a UUID, is the id of the command.
@@ -43,27 +46,30 @@ const SEND_PAUSE: Duration = Duration::from_secs(1);
 /// [`AggregateError::UnexpectedError`]. The aggregate itself never refuses here.
 pub type CqrsError = ExecuteError<Infallible>;
 
-/// The events of one kind of aggregate in one store (tenant). The trait demands a type per aggregate.
+/// The events of one kind of aggregate in one store (tenant). The trait demands a type per
+/// aggregate.
 ///
-/// **Ids.** An id is any string. One that is a UUID in its usual form (lower case, hyphens) is the id
-/// of the stream; any other has a stream id derived from it ([`stream_id`]) and is kept in the events'
-/// metadata, so that it comes back in every [`EventEnvelope`].
+/// **Ids.** An id is any string. One that is a UUID in its usual form (lower case, hyphens) is the
+/// id of the stream; any other has a stream id derived from it ([`stream_id`]) and is kept in the
+/// events' metadata, so that it comes back in every [`EventEnvelope`].
 ///
-/// **Versions.** The log keeps the number before the first dot of `event_version()`: `2.1` reads as 2.
+/// **Versions.** The log keeps the number before the first dot of `event_version()`: `2.1` reads as
+/// 2.
 ///
 /// **Commits.** One commit is one command: at most [`crate::EVENTS_PER_COMMAND_MAX`] events, all or
-/// none, one round trip; no events, no round trip. Its id is the metadata's [`COMMAND_ID`], or a new
-/// one.
-/// - An id that was used for the same events (type, JSON and stream) before is a repeat: it succeeds,
-///   stores nothing and returns no envelopes, so that a framework tells its queries nothing twice.
-/// - An id that was used for anything else is [`ExecuteError::CommandReused`], and nothing is stored.
-///   A repeat meets this too if the aggregate decides differently the second time, or if its events
-///   do not serialise alike each time, as with a `HashMap`. That the command took effect is certain
-///   then; what it did, [`Engine::command`] tells.
+/// none, one round trip; no events, no round trip. Its id is the metadata's [`COMMAND_ID`], or a
+/// new one.
+/// - An id that was used for the same events (type, JSON and stream) before is a repeat: it
+///   succeeds, stores nothing and returns no envelopes, so that a framework tells its queries
+///   nothing twice.
+/// - An id that was used for anything else is [`ExecuteError::CommandReused`], and nothing is
+///   stored. A repeat meets this too if the aggregate decides differently the second time, or if
+///   its events do not serialise alike each time, as with a `HashMap`. That a command of this id
+///   took effect is certain then; which, [`Engine::command`] tells.
 /// - If the stream has moved since it was loaded: conflict, nothing is stored.
-/// - If a connection dies, the unit is sent again under its id until the log says which one counts. If
-///   the log cannot be asked for seconds: [`StoreError::OutcomeUnknown`]. Without a [`COMMAND_ID`]
-///   such a command cannot safely be repeated.
+/// - If a connection dies, the unit is sent again under its id until the log says which one counts.
+///   If the log cannot be asked for seconds: [`StoreError::OutcomeUnknown`]. Without a
+///   [`COMMAND_ID`] such a command cannot safely be repeated.
 pub struct CqrsStore<A: Aggregate + 'static> {
     engine: Engine,
     store_id: Uuid,
@@ -83,8 +89,8 @@ pub struct CqrsContext<A> {
     loaded: Loaded<A>,
 }
 
-/// [`Kind::decode`] for events that `serde_json` reads back without being told type or version: every
-/// event of `cqrs-es` that needs no upcaster.
+/// [`Kind::decode`] for events that `serde_json` reads back without being told type or version:
+/// every event of `cqrs-es` that needs no upcaster.
 pub fn self_describing<E: DeserializeOwned>(
     _: &str,
     _: u16,
@@ -94,7 +100,8 @@ pub fn self_describing<E: DeserializeOwned>(
 }
 
 /// The stream of an aggregate id: the id itself if it is a UUID as `Uuid` prints it, otherwise a
-/// `UUIDv8` (RFC 9562) over SHA-256 of the id. Whoever passes that UUID as an id means the same stream.
+/// `UUIDv8` (RFC 9562) over SHA-256 of the id. Whoever passes that UUID as an id means the same
+/// stream.
 pub fn stream_id(aggregate_id: &str) -> Uuid {
     let own = Uuid::parse_str(aggregate_id).ok();
     own.filter(|id| id.to_string() == aggregate_id).unwrap_or_else(|| {
@@ -135,6 +142,19 @@ impl<A: Aggregate + 'static> CqrsStore<A> {
         Ok(EventEnvelope { aggregate_id, sequence, payload, metadata })
     }
 
+    /// The aggregate as it stands in the log. A state that took long to load is kept as a snapshot:
+    /// only here is it known that every event in it is stored.
+    async fn load(&self, aggregate_id: &str) -> Result<Loaded<A>, StoreError> {
+        let key = StreamKey::of::<A>(self.store_id, stream_id(aggregate_id));
+        let Replayed { loaded, snapshot, .. } = self.engine.replay(self.kind, key).await?;
+        if SNAPSHOT_EVERY <= loaded.version - snapshot
+            && let Some(draft) = Draft::of(self.kind, &key, loaded.version, &loaded.state)
+        {
+            self.engine.keep(draft, key, loaded.position).await;
+        }
+        Ok(loaded)
+    }
+
     async fn read(&self, aggregate_id: &str) -> Result<Vec<EventEnvelope<A>>, StoreError> {
         let stream = (A::TYPE, stream_id(aggregate_id));
         let mut conn = self.engine.pool().acquire().await?;
@@ -159,7 +179,7 @@ impl<A: Aggregate + 'static> CqrsStore<A> {
         metadata: &HashMap<String, String>,
     ) -> Result<Unit, StoreError> {
         let id = stream_id(&context.aggregate_id);
-        let stream = StreamKey { store_id: self.store_id, category: A::TYPE, id };
+        let stream = StreamKey::of::<A>(self.store_id, id);
         let new_id = self.engine.new_event_id;
         let command_id = metadata.get(COMMAND_ID).and_then(|id| Uuid::parse_str(id).ok());
         let new = events.iter().map(|event| new_event(new_id(), event));
@@ -185,8 +205,8 @@ impl<A: Aggregate> AggregateContext<A> for CqrsContext<A> {
 impl<A: Aggregate + 'static> EventStore<A> for CqrsStore<A> {
     type AC = CqrsContext<A>;
 
-    /// Every event of one aggregate, oldest first. The trait wants them all at once, so this takes as
-    /// much memory as the stream is long.
+    /// Every event of one aggregate, oldest first. The trait wants them all at once, so this takes
+    /// as much memory as the stream is long.
     async fn load_events(
         &self,
         aggregate_id: &str,
@@ -198,8 +218,7 @@ impl<A: Aggregate + 'static> EventStore<A> for CqrsStore<A> {
         &self,
         aggregate_id: &str,
     ) -> Result<CqrsContext<A>, AggregateError<A::Error>> {
-        let id = stream_id(aggregate_id);
-        let loaded = self.engine.load(self.kind, self.store_id, id).await;
+        let loaded = self.load(aggregate_id).await;
         let loaded = loaded.map_err(|error| to_theirs(error.into()))?;
         Ok(CqrsContext { aggregate_id: aggregate_id.to_owned(), loaded })
     }
@@ -247,8 +266,8 @@ enum Fate {
 
 /// Stores a unit once, however often its connection dies.
 ///
-/// Sending again is how the log is asked: under one command id only one unit ever takes effect, even
-/// if a lost one is still on its way, and the append that comes second is told.
+/// Sending again is how the log is asked: under one command id only one unit ever takes effect,
+/// even if a lost one is still on its way, and the append that comes second is told.
 async fn store(engine: &Engine, unit: Unit) -> Result<Fate, CqrsError> {
     let mut lost = None;
     for send in 0..SENDS_MAX {

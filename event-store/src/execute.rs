@@ -220,7 +220,7 @@ impl Engine {
     }
 
     /// Keeps a snapshot, unless many are being kept just now.
-    async fn keep(&self, draft: Draft, key: StreamKey, position: i64) {
+    pub(crate) async fn keep(&self, draft: Draft, key: StreamKey, position: i64) {
         let Ok(_permit) = self.shared.snapshots.try_acquire() else { return };
         if let Err(error) = draft.save(&self.pool, &key, position).await {
             tracing::warn!(?error, category = key.category, "a snapshot is not kept");

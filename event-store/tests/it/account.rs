@@ -29,6 +29,12 @@ pub(crate) enum Command {
     Withdraw {
         amount: i64,
     },
+    /// Withdraws, and refuses only when it sees the outcome: a handler may be written like that.
+    WithdrawFirst {
+        amount: i64,
+    },
+    /// A bug.
+    Panic,
     /// Nothing if it is closed already.
     Close,
 }
@@ -70,10 +76,11 @@ impl Aggregate for Account {
         (): &(),
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
+        let careless = matches!(command, Command::WithdrawFirst { .. });
         for event in self.decide(command)? {
             sink.write(event, self).await;
         }
-        Ok(())
+        if careless && self.balance < 0 { Err(Refusal::Overdrawn) } else { Ok(()) }
     }
 
     fn apply(&mut self, event: Event) {
@@ -101,6 +108,8 @@ impl Account {
             (Command::DepositOften { times }, _) => Ok(vec![Event::Deposited { amount: 1 }; times]),
             (Command::Withdraw { amount }, _) if amount > self.balance => Err(Refusal::Overdrawn),
             (Command::Withdraw { amount }, _) => Ok(vec![Event::Withdrawn { amount }]),
+            (Command::WithdrawFirst { amount }, _) => Ok(vec![Event::Withdrawn { amount }]),
+            (Command::Panic, _) => panic!("a bug in a handler"),
             (Command::Close, None) => Ok(vec![]),
             (Command::Close, Some(number)) => Ok(vec![Event::Closed { number: number.clone() }]),
         }

@@ -1,10 +1,13 @@
 //! A test's database and its pools.
 
+use std::time::Duration;
+
 use event_store::Engine;
 use event_store::pool::{self, Role};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 use test_database::Database;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 /// Connections per pool of a test. Many tests run at once against one server.
@@ -53,6 +56,45 @@ impl Db {
     pub(crate) async fn sabotage(&self, sql: &str) {
         let done = sqlx::query(AssertSqlSafe(sql)).execute(&self.admin).await.unwrap();
         assert!(done.rows_affected() > 0, "sabotage must do something: {sql}");
+    }
+}
+
+/// Stops every append until it is let go: what comes meanwhile queues up.
+pub(crate) struct Held {
+    holder: Transaction<'static, Postgres>,
+    /// Looks from outside: a transaction sees the activity as it was at its first look.
+    outside: PgPool,
+}
+
+impl Held {
+    pub(crate) async fn log(db: &Db) -> Held {
+        let mut holder = db.admin.begin().await.unwrap();
+        sqlx::query("UPDATE log.head SET position = position").execute(&mut *holder).await.unwrap();
+        Held { holder, outside: db.admin.clone() }
+    }
+
+    /// Waits until that many appends wait.
+    pub(crate) async fn until_waiting(&self, appends: i64) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while self.count(waiting).await < appends {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Ends the sessions of the appends that wait.
+    pub(crate) async fn kill_waiting(&self) {
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        assert!(self.count(kill).await > 0, "nothing waits");
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(&self.outside).await.unwrap()
+    }
+
+    pub(crate) async fn let_go(self) {
+        self.holder.rollback().await.unwrap();
     }
 }
 

@@ -6,11 +6,11 @@ use event_store::pool::{self, Role};
 use event_store::{Done, Engine, ExecuteError, Request, StoreError};
 use sqlx::postgres::PgSslMode;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::account::{ACCOUNT, Account, Command, Refusal, STORE, request};
-use crate::db::{Db, new_id};
+use crate::db::{Db, Held, new_id};
 use crate::proxy::{MARK, Proxy};
 
 type Answer = Result<Done, ExecuteError<Refusal>>;
@@ -236,22 +236,16 @@ async fn a_connection_that_dies_in_the_append_costs_nothing() {
     let engine = db.engine();
     let id = new_id();
     execute(&engine, request(id, Command::Deposit { amount: 1 })).await.unwrap();
-    let mut holder = db.admin.begin().await.unwrap();
-    sqlx::query("UPDATE log.head SET position = position").execute(&mut *holder).await.unwrap();
+    let held = Held::log(&db).await;
     let command = tokio::spawn({
         let engine = engine.clone();
         async move { execute(&engine, request(id, Command::Deposit { amount: 1 })).await }
     });
 
     // Kill the append where it waits for the lock, then let go of it.
-    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let mut killed = 0;
-    while killed == 0 {
-        sleep(Duration::from_millis(10)).await;
-        killed = sqlx::query_scalar::<_, i64>(kill).fetch_one(&mut *holder).await.unwrap();
-    }
-    holder.rollback().await.unwrap();
+    held.until_waiting(1).await;
+    held.kill_waiting().await;
+    held.let_go().await;
 
     assert_eq!(command.await.unwrap().unwrap().version, 2);
     assert_eq!(balance(&engine, id).await, 2);

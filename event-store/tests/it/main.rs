@@ -5,9 +5,12 @@
 mod account;
 mod append;
 mod check;
+mod cqrs_es;
 mod db;
 mod execute;
+mod mailbox;
 mod pool;
 mod proxy;
 mod read;
 mod rights;
+mod snapshot;
