@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::order::{Adjustment, AdjustmentCommand, AdjustmentError, RecordAdjustment};
 
-/// Histories per property, and that [`reached`] looks at (the same ones each time). Every event of a
-/// history is a case of its own.
+/// Histories per property, and that [`reached`] looks at (the same ones each time). Every event of
+/// a history is a case of its own.
 pub(crate) const HISTORIES: u32 = 64;
 
 type Decide<A> = fn(
@@ -26,9 +26,9 @@ type Decide<A> = fn(
     <A as Aggregate>::Command,
 ) -> Result<Vec<<A as Aggregate>::Event>, <A as Aggregate>::Error>;
 
-/// Carries out commands one after another, on a state that stays in memory, on one that is stored and
-/// read back before each command, and on one made from the stored events. All must decide alike and
-/// serialise alike. Returns the events.
+/// Carries out commands one after another, on a state that stays in memory, on one that is stored
+/// and read back before each command, and on one made from the stored events. All must decide alike
+/// and serialise alike. Returns the events.
 ///
 /// # Panics
 /// If they do not.
@@ -58,8 +58,8 @@ where
     history
 }
 
-/// The types of all events that [`HISTORIES`] of such commands come to, so that a test can show that it
-/// tried everything.
+/// The types of all events that [`HISTORIES`] of such commands come to, so that a test can show
+/// that it tried everything.
 pub(crate) fn reached<A>(
     commands: &impl Strategy<Value = Vec<A::Command>>,
     decide: Decide<A>,

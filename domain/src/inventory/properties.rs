@@ -10,7 +10,9 @@ use crate::stored::{HISTORIES, reached, survives};
 
 proptest! {
     #[test]
-    fn every_prefix_of_every_history_adds_up(commands in proptest::collection::vec(command(), 1..60)) {
+    fn every_prefix_of_every_history_adds_up(
+        commands in proptest::collection::vec(command(), 1..60)
+    ) {
         let mut item = StockItem::default();
         let mut seen = Books::default();
         for command in commands {
