@@ -1,7 +1,9 @@
 //! The one call that writes.
 
+use chrono::{DateTime, TimeDelta, Utc};
+use event_store::check::check;
 use event_store::read::{read_after, read_stream};
-use event_store::{AppendError, KeyChange, Loser, NewEvent, Refusal, StreamKey, Unit};
+use event_store::{AppendError, KeyChange, Loser, NewEvent, Refusal, StreamKey, Unit, partitions};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -136,6 +138,93 @@ async fn a_command_id_counts_once_also_within_one_call() {
     db.engine().append(vec![first]).await.unwrap();
     assert_eq!(losers(&db, vec![again]).await, [Loser { unit: 0, why: Refusal::Repeated }]);
     assert_eq!(losers(&db, vec![other]).await, [Loser { unit: 0, why: Refusal::Reused }]);
+}
+
+#[tokio::test]
+async fn two_stores_may_use_the_same_command_id() {
+    let db = Db::new().await;
+    let one = unit(new_id(), 0, 1);
+    let mut other = Unit { command_id: one.command_id, ..unit(new_id(), 0, 1) };
+    other.stream.store_id = OTHER_STORE;
+
+    db.engine().append(vec![one.clone(), other]).await.unwrap();
+
+    let mut third = Unit { command_id: one.command_id, ..unit(new_id(), 0, 1) };
+    third.stream.store_id = Uuid::from_u128(3);
+    db.engine().append(vec![third]).await.unwrap();
+    assert_eq!(losers(&db, vec![one]).await, [Loser { unit: 0, why: Refusal::Repeated }]);
+}
+
+#[tokio::test]
+async fn all_repeated_commands_are_named_before_any_version() {
+    let db = Db::new().await;
+    let (id, other) = (new_id(), new_id());
+    let done = vec![unit(id, 0, 1), unit(other, 0, 1)];
+    db.engine().append(done.clone()).await.unwrap();
+    let stale = unit(id, 7, 1);
+    let reused = Unit { fingerprint: [8; 32], ..done[1].clone() };
+
+    let refused = losers(&db, vec![stale.clone(), done[0].clone(), unit(new_id(), 0, 1), reused]);
+
+    let repeated =
+        [Loser { unit: 1, why: Refusal::Repeated }, Loser { unit: 3, why: Refusal::Reused }];
+    assert_eq!(refused.await, repeated);
+    // The same where the versions within the call do not fit together.
+    let broken = vec![stale, done[0].clone()];
+    assert_eq!(losers(&db, broken).await, [Loser { unit: 1, why: Refusal::Repeated }]);
+}
+
+/// The time a command was recorded decides where its id is looked for.
+#[tokio::test]
+async fn a_command_id_counts_once_across_periods() {
+    let db = Db::new().await;
+    let engine = db.engine();
+    let mut owner = db.admin.acquire().await.unwrap();
+    let repeated = [Loser { unit: 0, why: Refusal::Repeated }];
+    let first = unit(new_id(), 0, 1);
+    engine.append(vec![first.clone()]).await.unwrap();
+
+    // The next period begins before anybody has looked where it is.
+    db.sabotage("UPDATE log.head SET recorded_at = period_until - interval '1 day'").await;
+    assert_eq!(partitions::ensure(&mut owner).await.unwrap(), 1);
+    db.sabotage("UPDATE log.head SET recorded_at = period_until").await;
+    let second = unit(new_id(), 0, 1);
+    engine.append(vec![second.clone()]).await.unwrap();
+    assert_eq!(losers(&db, vec![first.clone()]).await, repeated);
+    assert_eq!(losers(&db, vec![second.clone()]).await, repeated);
+
+    // Now it is known where it is.
+    let since = "SELECT period_from FROM log.head";
+    let before: DateTime<Utc> = sqlx::query_scalar(since).fetch_one(&db.admin).await.unwrap();
+    partitions::ensure(&mut owner).await.unwrap();
+    let after: DateTime<Utc> = sqlx::query_scalar(since).fetch_one(&db.admin).await.unwrap();
+    assert_eq!(after - before, TimeDelta::days(35));
+    assert_eq!(losers(&db, vec![first.clone()]).await, repeated);
+    assert_eq!(losers(&db, vec![second]).await, repeated);
+    let other = Unit { fingerprint: [8; 32], ..first };
+    assert_eq!(losers(&db, vec![other]).await, [Loser { unit: 0, why: Refusal::Reused }]);
+}
+
+#[tokio::test]
+async fn chains_and_streams_new_and_known_go_in_one_call() {
+    let db = Db::new().await;
+    let engine = db.engine();
+    let (known, chain) = (new_id(), new_id());
+    engine.append(vec![unit(known, 0, 3)]).await.unwrap();
+    let mut units = vec![unit(known, 3, 2)];
+    for version in 0..100 {
+        units.push(unit(chain, 2 * version, 2));
+        units.push(unit(new_id(), 0, 1));
+    }
+    units.push(unit(known, 5, 1));
+
+    let done = engine.append(units).await.unwrap();
+
+    let last = done.last().unwrap();
+    assert_eq!((last.id, last.version, last.position), (known, 6, 306));
+    assert_eq!(done[199].version, 200);
+    let report = check(&db.writer, &|_| Ok(()), &mut |_, _| {}).await.unwrap();
+    assert_eq!((report.events, report.streams, report.findings), (306, 102, vec![]));
 }
 
 #[tokio::test]
