@@ -6,7 +6,6 @@ mod account;
 mod append;
 mod check;
 mod cqrs_es;
-mod cqrs_es;
 mod db;
 mod execute;
 mod mailbox;
