@@ -182,28 +182,24 @@ impl Engine {
         still: Still<E>,
     ) -> Result<Option<Result<Done, ExecuteError<E>>>, StoreError> {
         let Still { chain, version, fresh, answer } = still;
-        let mut position = chain.stored().1;
-        if chain.has_outstanding() {
-            match self.shared.barrier(&chain).await? {
-                Some((_, reached)) => position = reached,
-                None => return Ok(None),
-            }
-        }
         let checked = self.shared.lookup.check(key, request.command_id).await?;
         if let Some(record) = checked.record {
             return Ok(Some(first_answer(&record, request)));
         }
+        let mut position = checked.position;
         // What was read for this very decision was true when it was read.
-        if checked.version != version && !fresh {
-            // Were it we who moved it?
+        if !fresh && checked.version != version {
+            // Either it rests on what is not stored yet, or the stream has moved on; by us?
             let stored = match chain.has_outstanding() {
                 true => self.shared.barrier(&chain).await?,
                 false => Some(chain.stored()),
             };
-            let ours = stored.is_some_and(|(stored, _)| checked.version <= stored);
-            if chain.is_broken() || !ours {
-                chain.break_off();
-                return Ok(None);
+            match stored.filter(|(stored, _)| checked.version.max(version) <= *stored) {
+                Some((_, stored)) if !chain.is_broken() => position = stored,
+                _ => {
+                    chain.break_off();
+                    return Ok(None);
+                }
             }
         }
         let id = request.id;

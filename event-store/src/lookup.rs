@@ -35,8 +35,9 @@ pub(crate) struct Beginning {
 pub(crate) struct Checked {
     /// What the command did the first time, if it did something.
     pub(crate) record: Option<CommandRecord>,
-    /// The stream's version now.
+    /// Where the stream stands now; zeros if it does not exist.
     pub(crate) version: i64,
+    pub(crate) position: i64,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -277,8 +278,8 @@ async fn checked(
     let commands: Vec<Uuid> = asked.iter().map(|(_, command_id)| *command_id).collect();
     // The records first: a command carried out elsewhere between the two has moved its stream.
     let records = records(&mut *conn, &columns.stores, &commands).await?;
-    let versions = sqlx::query_scalar!(
-        r#"SELECT coalesce(s.version, 0) AS "version!"
+    let streams = sqlx::query!(
+        r#"SELECT coalesce(s.version, 0) AS "version!", coalesce(s.position, 0) AS "position!"
              FROM unnest($1::uuid[], $2::text[], $3::uuid[])
                   WITH ORDINALITY k(store, category, stream, n)
              LEFT JOIN log.streams s ON s.store_id = k.store AND s.category = k.category
@@ -288,9 +289,12 @@ async fn checked(
         &columns.categories as &[&str],
         &columns.ids
     );
-    let versions = versions.fetch_all(conn).await?;
-    let both = records.into_iter().zip(versions);
-    Ok(both.map(|(record, version)| Checked { record, version }).collect())
+    let both = records.into_iter().zip(streams.fetch_all(conn).await?);
+    let checked = both.map(|(record, stream)| {
+        let (version, position) = (stream.version, stream.position);
+        Checked { record, version, position }
+    });
+    Ok(checked.collect())
 }
 
 /// What the log knows of the units' commands, in their order.
