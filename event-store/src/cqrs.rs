@@ -26,8 +26,8 @@ use crate::load::Replayed;
 use crate::read::{WINDOW, read_stream};
 use crate::snapshot::Draft;
 use crate::{
-    AppendError, Engine, ExecuteError, Kind, Loaded, NewEvent, Recorded, Refusal, SNAPSHOT_EVERY,
-    StoreError, StreamKey, Unit,
+    AppendError, Engine, ExecuteError, Kind, Loaded, NewEvent, Priority, Recorded, Refusal,
+    SNAPSHOT_EVERY, StoreError, StreamKey, Unit,
 };
 
 /// The metadata key whose value, where it is a UUID, is the id of the command.
@@ -43,7 +43,8 @@ const SENDS_MAX: u32 = 6;
 const SEND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a load or a commit failed, where the trait has no word for it: what is inside
-/// [`AggregateError::UnexpectedError`]. The aggregate itself never refuses here.
+/// [`AggregateError::UnexpectedError`]. The aggregate itself never refuses here. What the trait
+/// calls a failed connection or a failed decoding has a [`StoreError`] inside.
 pub type CqrsError = ExecuteError<Infallible>;
 
 /// The events of one kind of aggregate in one store (tenant). The trait demands a type per
@@ -67,6 +68,8 @@ pub type CqrsError = ExecuteError<Infallible>;
 ///   its events do not serialise alike each time, as with a `HashMap`. That a command of this id
 ///   took effect is certain then; which, [`Engine::command`] tells.
 /// - If the stream has moved since it was loaded: conflict, nothing is stored.
+/// - If too many commands are in flight, or the engine is drained: [`StoreError::Busy`] at once,
+///   nothing is stored.
 /// - If a connection dies, the unit is sent again under its id until the log says which one counts.
 ///   If the log cannot be asked for seconds: [`StoreError::OutcomeUnknown`]. Without a
 ///   [`COMMAND_ID`] such a command cannot safely be repeated.
@@ -235,12 +238,19 @@ impl<A: Aggregate + 'static> EventStore<A> for CqrsStore<A> {
         }
         let unit = self.unit(&events, &context, &metadata);
         let unit = unit.map_err(|error| to_theirs(error.into()))?;
+        let permit = self.engine.admit(Priority::Normal);
+        let permit = permit.map_err(|error| to_theirs(error.into()))?;
         let engine = self.engine.clone();
+        let work = async move {
+            let fate = store(&engine, unit).await;
+            drop(permit);
+            fate
+        };
         #[expect(
             clippy::disallowed_methods,
-            reason = "ends by itself, after `SENDS_MAX` sends at most"
+            reason = "ends by itself; `drain` waits for its permit"
         )]
-        let task = tokio::spawn(async move { store(&engine, unit).await });
+        let task = tokio::spawn(work);
         let fate = task.await.unwrap_or_else(|_| Err(StoreError::Panicked.into()));
         if fate.map_err(to_theirs)? == Fate::Repeated {
             return Ok(Vec::new());

@@ -5,14 +5,14 @@ use std::collections::HashMap;
 use cqrs_es::{AggregateError, CqrsFramework, EventStore as _};
 use event_store::cqrs::{AGGREGATE_ID, COMMAND_ID, CqrsError, CqrsStore};
 use event_store::pool::{self, Role};
-use event_store::{Engine, ExecuteError};
+use event_store::{Engine, ExecuteError, StoreError};
 use sqlx::postgres::PgSslMode;
 use uuid::Uuid;
 
 use super::bank::{BANK_ACCOUNT, Bank, BankCommand};
 use super::sides::{Error, Told, account, deposit, events, framework, ours};
 use crate::account::{ACCOUNT, Account, Command, STORE, request};
-use crate::db::{Db, new_id};
+use crate::db::{Db, Held, new_id};
 use crate::proxy::{MARK, Proxy};
 
 fn cheque(number: &str) -> BankCommand {
@@ -100,6 +100,31 @@ async fn what_the_log_refuses_says_why() {
     db.writer.close().await;
     let away = cqrs.execute("b", deposit(1)).await;
     assert!(matches!(away, Err(Error::DatabaseConnectionError(_))), "{away:?}");
+}
+
+#[tokio::test]
+async fn a_commit_whose_caller_leaves_goes_on_and_is_waited_for() {
+    let db = Db::new().await;
+    let engine = db.engine();
+    let store = CqrsStore::new(engine.clone(), STORE, &BANK_ACCOUNT);
+    let held = Held::log(&db).await;
+    let cqrs = framework(store.clone());
+    let left = tokio::spawn(async move { cqrs.execute("a", deposit(1)).await });
+    held.until_waiting(1).await;
+
+    left.abort();
+    assert!(left.await.unwrap_err().is_cancelled());
+    assert_eq!(events(&store, "a").await, 0);
+    held.let_go().await;
+    engine.drain().await;
+
+    assert_eq!(events(&store, "a").await, 1);
+    match framework(store).execute("a", deposit(1)).await {
+        Err(Error::DatabaseConnectionError(error)) => {
+            assert!(matches!(*error.downcast().unwrap(), StoreError::Busy));
+        }
+        other => panic!("a drained engine takes no more: {other:?}"),
+    }
 }
 
 #[tokio::test]
