@@ -7,7 +7,9 @@
 use api_kit::{Api, Body, Caller, Class, Deadline, NoBody, Path, Permission, Problem};
 use axum::extract::State;
 use axum::response::Response;
-use commands::checkout::{self as use_case, AnswerError, CheckoutError, CheckoutStatus};
+use commands::checkout::{
+    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView,
+};
 use commands::payment::PaymentError;
 use commands::{CommandError, Done};
 use event_schemas::ids::{CheckoutId, StoreId};
@@ -184,10 +186,11 @@ impl Journey {
         fail_point!("write-api::before-rest");
         let view = rest::rest(&state.ctx, self, done.position).await?;
         fail_point!("write-api::after-rest");
-        match view {
-            Some(view) => Ok(answer(asked, view, done.replayed)),
-            None => self.now(state, asked, done.replayed).await,
-        }
+        let view = match view {
+            Some(view) => view,
+            None => not_before(self.load(state).await?, done.position),
+        };
+        Ok(answer(asked, view, done.replayed))
     }
 
     /// The checkout as it is now.
@@ -197,10 +200,13 @@ impl Journey {
         asked: Asked,
         replayed: bool,
     ) -> Result<Response, Problem> {
+        Ok(answer(asked, self.load(state).await?, replayed))
+    }
+
+    async fn load(self, state: &WriteState) -> Result<CheckoutView, Problem> {
         let view = use_case::current(&state.ctx, self.store_id, self.id).await;
         let view = view.map_err(|error| problem(CommandError::Store(error)))?;
-        let view = view.ok_or_else(|| Problem::new("checkout_not_found"))?;
-        Ok(answer(asked, view, replayed))
+        view.ok_or_else(|| Problem::new("checkout_not_found"))
     }
 
     /// An answer nobody waits for: fine if the checkout has ended meanwhile, else refused.
@@ -218,4 +224,14 @@ impl Journey {
             None => Err(Problem::new("checkout_not_found")),
         }
     }
+}
+
+/// The checkout after a command at `position`. What a shopper's bank says is kept with the payment:
+/// until the process comes to it, the checkout itself still asks for it, but nobody else should.
+fn not_before(view: CheckoutView, position: i64) -> CheckoutView {
+    if position <= view.position {
+        return view;
+    }
+    let status = CheckoutStatus::PaymentPending;
+    CheckoutView { status, required_action: None, position, ..view }
 }
