@@ -40,6 +40,11 @@ async fn carry_out(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
             fleet.pause(*slot, *span).await;
             Ok(())
         }
+        Lane::Rebuild { projection, killed_after } => {
+            let done = fleet.rebuild(*projection, *killed_after).await?;
+            fleet.tally.rebuild(done);
+            Ok(())
+        }
         Lane::Server { after } => kill_server(fleet, *after).await,
     }
 }

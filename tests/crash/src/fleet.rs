@@ -138,6 +138,18 @@ impl Fleet {
         process.signal(Signal::SIGCONT);
     }
 
+    /// Builds a projection anew. Gives whether it came to its end before it was killed.
+    pub(crate) async fn rebuild(&self, number: usize, patience: Duration) -> anyhow::Result<bool> {
+        let name = projections::ALL[number].name;
+        let command = self.program.command(self.server.url(), &["rebuild", name]);
+        let mut process = self.program.start("rebuild", command)?;
+        let ended = process.ends_within(patience).await;
+        process.kill().await;
+        let Some(status) = ended else { return Ok(false) };
+        ensure!(status.success(), "`conche rebuild {name}` ended with {status}");
+        Ok(true)
+    }
+
     /// The wire of a process that writes.
     pub(crate) fn proxy(&self, slot: Slot) -> Option<&Proxy> {
         self.proxies.get(&slot)

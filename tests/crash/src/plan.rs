@@ -16,10 +16,29 @@ const DEATHS: std::ops::RangeInclusive<usize> = 3..=5;
 /// Highest number of times a point is passed before the process dies there.
 const NTH_MAX: u32 = 5;
 
-/// Of a hundred rounds, in how many PostgreSQL is killed, a wire cut, a process paused.
-const SERVER_KILLS: u8 = 12;
-const CUTS: u8 = 35;
-const PAUSES: u8 = 15;
+/// What comes to a round beside deaths of processes; instead of them if it is the server's.
+#[derive(Clone, Copy, Debug)]
+enum Extra {
+    Server,
+    Cuts,
+    Pause,
+    Rebuild,
+    Read,
+    Nothing,
+}
+
+/// How often each comes in as many rounds.
+const EXTRAS: [Extra; 9] = [
+    Extra::Server,
+    Extra::Cuts,
+    Extra::Cuts,
+    Extra::Cuts,
+    Extra::Pause,
+    Extra::Rebuild,
+    Extra::Rebuild,
+    Extra::Read,
+    Extra::Nothing,
+];
 
 /// Of a hundred deaths, how many come from outside at no point in particular.
 const ANYWHERE: u8 = 10;
@@ -33,6 +52,8 @@ pub enum Lane {
     Cuts(Slot, Vec<Cut>),
     /// Stands still.
     Pause { slot: Slot, after: Duration, span: Duration },
+    /// A projection is built anew beside the live one; whoever does it dies if it takes longer.
+    Rebuild { projection: usize, killed_after: Duration },
     /// PostgreSQL dies and comes back.
     Server { after: Duration },
 }
@@ -50,40 +71,56 @@ pub struct Plan {
     rng: Rng,
     /// Points of each kind of process that were not chosen for a while.
     decks: BTreeMap<Slot, Vec<&'static str>>,
+    extras: Vec<Extra>,
 }
 
 impl Plan {
     pub fn new(seed: u64) -> Plan {
-        Plan { rng: Rng::with_seed(seed), decks: BTreeMap::new() }
+        Plan { rng: Rng::with_seed(seed), decks: BTreeMap::new(), extras: Vec::new() }
     }
 
     /// Lanes that run side by side. Something of each role is left alone, so that there is always
     /// somebody to buy from.
     pub fn round(&mut self) -> Vec<Lane> {
         let (write, saga) = (self.rng.usize(..TWINS), self.rng.usize(..TWINS));
-        let (other_write, other_saga) = (Slot::Write(1 - write), Slot::Saga(1 - saga));
-        let mut lanes = Vec::new();
-        if self.chance(SERVER_KILLS) {
-            lanes.push(Lane::Server { after: self.millis(200, 2_000) });
-            return lanes;
-        }
-        let projector = Slot::Projector(self.rng.usize(..projections::ALL.len()));
-        for slot in [Slot::Write(write), Slot::Saga(saga), projector] {
+        let left_alone = [Slot::Write(1 - write), Slot::Saga(1 - saga)][self.rng.usize(..TWINS)];
+        let mut lanes = match self.extra() {
+            Extra::Server => return vec![Lane::Server { after: self.millis(200, 2_000) }],
+            Extra::Cuts => {
+                let cuts = (0..self.rng.usize(DEATHS)).map(|_| self.cut()).collect();
+                vec![Lane::Cuts(left_alone, cuts)]
+            }
+            Extra::Pause => {
+                let (after, span) = (self.millis(0, 1_000), self.millis(1_000, 5_000));
+                vec![Lane::Pause { slot: left_alone, after, span }]
+            }
+            Extra::Rebuild => {
+                let projection = self.rng.usize(..projections::ALL.len());
+                let killed_after = self.millis(100, 3_000);
+                vec![Lane::Rebuild { projection, killed_after }]
+            }
+            Extra::Read => {
+                let deaths = vec![Death::After(self.millis(0, 1_000))];
+                vec![Lane::Deaths(Slot::Read, deaths)]
+            }
+            Extra::Nothing => Vec::new(),
+        };
+        let standing_by = self.rng.usize(..projections::ALL.len());
+        let projectors = (0..projections::ALL.len()).filter(|&number| number != standing_by);
+        let victims = [Slot::Write(write), Slot::Saga(saga)];
+        for slot in victims.into_iter().chain(projectors.map(Slot::Projector)) {
             lanes.push(self.deaths(slot));
         }
-        if self.chance(ANYWHERE) {
-            lanes.push(Lane::Deaths(Slot::Read, vec![Death::After(self.millis(0, 1_000))]));
-        }
-        if self.chance(CUTS) {
-            let slot = if self.rng.bool() { other_write } else { other_saga };
-            let cuts = (0..self.rng.usize(DEATHS)).map(|_| self.cut()).collect();
-            lanes.push(Lane::Cuts(slot, cuts));
-        } else if self.chance(PAUSES) {
-            let slot = if self.rng.bool() { other_write } else { other_saga };
-            let (after, span) = (self.millis(0, 1_000), self.millis(1_000, 5_000));
-            lanes.push(Lane::Pause { slot, after, span });
-        }
         lanes
+    }
+
+    /// All of them come before one comes again.
+    fn extra(&mut self) -> Extra {
+        if self.extras.is_empty() {
+            self.extras = EXTRAS.to_vec();
+            self.rng.shuffle(&mut self.extras);
+        }
+        self.extras.pop().expect("there are extras")
     }
 
     fn deaths(&mut self, slot: Slot) -> Lane {

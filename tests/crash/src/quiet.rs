@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, postgres::PgC
 use tokio::time::sleep;
 
 /// How long after all faults are healed everything may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -14,6 +14,9 @@ use crate::{
     tally::{Counts, Spread},
 };
 
+/// The invariant that no acknowledged command is lost and none takes effect twice.
+const LOST_OR_DOUBLED: &str = "INV-4";
+
 /// What came of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -106,6 +109,7 @@ impl fmt::Display for Report {
             writeln!(f, "{point:<28} {killed:>7} {missed:>12}")?;
         }
         writeln!(f, "{:<28} {:>7}", "anywhere", counts.kills_anywhere)?;
+        writeln!(f, "{:<28} {:>7}", "rebuilding", counts.rebuilds_killed)?;
         writeln!(f, "{:<28} {kills:>7}", "together")?;
         writeln!(f, "\nPostgreSQL killed: {}", counts.server_kills)?;
         let mut cuts = String::new();
@@ -114,13 +118,15 @@ impl fmt::Display for Report {
         }
         writeln!(f, "appends cut:{cuts} none came {}", counts.cuts_not_reached)?;
         writeln!(f, "processes paused: {}", counts.pauses)?;
+        writeln!(f, "projections built anew: {}", counts.rebuilds)?;
         writeln!(f, "ready again after {}", spread(self.ready_ms))?;
         writeln!(f, "PostgreSQL again after {}", spread(self.server_ready_ms))?;
         writeln!(f, "commands succeed again after {}", spread(self.writes_back_ms))?;
         let Report { commands, requests, unknown, .. } = self;
         writeln!(f, "{commands} commands in {requests} requests, {unknown} of unknown outcome")?;
         writeln!(f, "answers by status (0 is none): {:?}", self.answers)?;
-        write!(f, "violations: {}", self.violations.len())
+        let lost = self.violations.iter().filter(|it| it.invariant == LOST_OR_DOUBLED).count();
+        write!(f, "lost or doubled: {lost}, violations in all: {}", self.violations.len())
     }
 }
 

@@ -220,11 +220,11 @@ async fn pay_with_action(client: &mut Client, checkout: &str) -> anyhow::Result<
 /// Cancels some orders and gives money back for others.
 async fn regret(client: &mut Client, order: &str) -> anyhow::Result<()> {
     let command = match client.rng.u8(..100) {
-        0..20 => {
+        0..30 => {
             let body = json!({ "reason": "changed their mind" });
             Command::post(format!("/api/v1/orders/{order}/cancel"), body)
         }
-        20..40 => {
+        30..60 => {
             let amount = json!({ "amount_minor": client.rng.u32(1..100), "currency": "GBP" });
             let body = json!({ "amount": amount, "reason": "arrived broken" });
             Command::post(format!("/api/v1/orders/{order}/refunds"), body)

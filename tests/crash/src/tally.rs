@@ -36,6 +36,9 @@ pub(crate) struct Counts {
     pub(crate) cuts_not_reached: u64,
     /// Processes that stood still for a while.
     pub(crate) pauses: u64,
+    /// Projections that were built anew, and those whose builder was killed.
+    pub(crate) rebuilds: u64,
+    pub(crate) rebuilds_killed: u64,
     /// Milliseconds from the start of a process until it served.
     #[serde(skip)]
     pub(crate) ready_ms: Vec<u64>,
@@ -95,6 +98,12 @@ impl Tally {
         }
     }
 
+    pub(crate) fn rebuild(&self, done: bool) {
+        let mut counts = self.counts();
+        let of = if done { &mut counts.rebuilds } else { &mut counts.rebuilds_killed };
+        *of += 1;
+    }
+
     pub(crate) fn pause(&self) {
         self.counts().pauses += 1;
     }
@@ -116,7 +125,7 @@ impl Tally {
 impl Counts {
     /// Deaths of processes of the program, wherever they came.
     pub(crate) fn kills(&self) -> u64 {
-        self.kills_at.values().sum::<u64>() + self.kills_anywhere
+        self.kills_at.values().sum::<u64>() + self.kills_anywhere + self.rebuilds_killed
     }
 }
 
