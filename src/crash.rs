@@ -41,17 +41,3 @@ pub fn arm(at: &CrashAt) -> anyhow::Result<()> {
     };
     fail::cfg_callback(at.point.as_str(), die).map_err(anyhow::Error::msg)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_number_stands_behind_the_last_colon() {
-        let at: CrashAt = "saga::after-call:3".parse().unwrap();
-        assert_eq!(at, CrashAt { point: "saga::after-call".to_owned(), nth: 3 });
-        for wrong in ["saga::after-call", "saga::after-call:0", "saga:"] {
-            wrong.parse::<CrashAt>().unwrap_err();
-        }
-    }
-}
