@@ -2,7 +2,7 @@
 
 use event_store::StoreError;
 use event_store::checkpoint::{checkpoint, lock_checkpoint, try_lock_checkpoint, write_checkpoint};
-use event_store::read::{Filter, head, read_after, read_after_filtered, read_stream};
+use event_store::read::{Filter, LOOK_MAX, head, read_after, read_after_filtered, read_stream};
 
 use crate::account::STORE;
 use crate::append::unit;
@@ -72,6 +72,27 @@ async fn a_filter_passes_over_events_and_says_how_far_it_looked() {
     let neither = Filter { categories: &["account"], types: &["LoanRepaid"] };
     assert_eq!(read(0, 5, neither).await, (vec![], 10));
     assert_eq!(read(8, 5, Filter::default()).await, (vec![9, 10], 10));
+}
+
+#[tokio::test]
+async fn a_filter_that_matches_little_is_looked_for_piece_by_piece() {
+    let db = Db::new().await;
+    db.engine().append(vec![unit(new_id(), 0, 3)]).await.unwrap();
+    db.sabotage(&format!("UPDATE log.head SET position = {}", LOOK_MAX + 5)).await;
+    let mut late = unit(new_id(), 0, 1);
+    late.stream.category = "loan";
+    db.engine().append(vec![late]).await.unwrap();
+    let mut conn = db.writer.acquire().await.unwrap();
+    let loans = Filter { categories: &["loan"], types: &[] };
+
+    let first = read_after_filtered(&mut conn, 0, 10, loans).await.unwrap();
+    let second = read_after_filtered(&mut conn, first.through, 10, loans).await.unwrap();
+
+    assert_eq!((first.events.len(), first.through, first.more), (0, LOOK_MAX, true));
+    assert_eq!((second.events.len(), second.through, second.more), (1, LOOK_MAX + 6, false));
+    let both = Filter::default();
+    let limited = read_after_filtered(&mut conn, 0, 2, both).await.unwrap();
+    assert_eq!((limited.events.len(), limited.through, limited.more), (2, 2, true));
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
     let filter = Filter { categories: CATEGORIES, types: TYPES };
     let read = read::read_after_filtered(&mut tx, position, WINDOW, filter).await?;
     let woken = woken(&read.events);
-    if woken.is_empty() && read.through - position < IDLE_MOVE {
+    if woken.is_empty() && !read.more && read.through - position < IDLE_MOVE {
         return Ok(Tailed { armed: false, more: false });
     }
     arm(&mut tx, &woken, ctx).await?;
@@ -69,8 +69,7 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
     fail_point!("saga::before-arm");
     tx.commit().await?;
     fail_point!("saga::after-arm");
-    let full = i64::try_from(read.events.len()).is_ok_and(|events| events == WINDOW);
-    Ok(Tailed { armed: !woken.is_empty(), more: full })
+    Ok(Tailed { armed: !woken.is_empty(), more: read.more })
 }
 
 type Key = (StoreId, Process, Uuid);
