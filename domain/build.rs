@@ -23,17 +23,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         hasher.update(file.as_os_str().as_encoded_bytes());
         hasher.update(fs::read(&file)?);
     }
-    let hash: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    println!("cargo::rustc-env=DOMAIN_SCHEMA={hash}");
+    let hash = hasher.finalize();
+    println!("cargo::rustc-env=DOMAIN_SCHEMA={hash:x}");
     Ok(())
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => collect(&entry.path(), files)?,
-            false => files.push(entry.path()),
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
         }
     }
     Ok(())

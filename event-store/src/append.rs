@@ -162,7 +162,7 @@ pub(crate) async fn append(
     )
     .fetch_one(conn)
     .await
-    .map_err(reason)?;
+    .map_err(|error| reason(error, units.len()))?;
     let mut before = first - 1;
     Ok(units.iter().map(|unit| done(unit, &mut before)).collect())
 }
@@ -279,8 +279,10 @@ impl RaisedLoser {
     }
 }
 
-fn reason(error: sqlx::Error) -> AppendError {
-    if let Some(losers) = raised(&error) {
+/// Why a call of so many units failed.
+fn reason(error: sqlx::Error, units: usize) -> AppendError {
+    let named = |losers: &Vec<Loser>| losers.iter().all(|loser| loser.unit < units);
+    if let Some(losers) = raised(&error).filter(named) {
         return AppendError::Refused(losers);
     }
     if is_ambiguous(&error) {

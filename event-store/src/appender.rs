@@ -119,7 +119,7 @@ impl Appender {
         queue.waiting.push_back(Waiting { entry, reply: Some(reply) });
         if !mem::replace(&mut queue.at_work, true) {
             let connection = mem::take(&mut queue.connection);
-            let worker = Worker { appender: Arc::clone(self), connection };
+            let worker = Worker { appender: Arc::clone(self), connection, ended: false };
             #[expect(
                 clippy::disallowed_methods,
                 reason = "ends with the queue; each entry is waited for by a command that `drain` waits for"
@@ -147,12 +147,14 @@ pub(crate) fn announce(appended: &watch::Sender<i64>, last: i64) {
 struct Worker {
     appender: Arc<Appender>,
     connection: Kept,
+    /// Whether it found the queue empty.
+    ended: bool,
 }
 
 impl Drop for Worker {
-    /// Only a panic ends a worker with `at_work` still set: the next entry gets another worker.
+    /// After a panic, or with its runtime: the next entry gets another worker.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.ended {
             let mut queue = self.appender.queue();
             queue.at_work = false;
             queue.waiting.clear();
@@ -177,6 +179,7 @@ impl Worker {
         let batch = Batch::take(&mut queue.waiting);
         if batch.is_none() {
             queue.at_work = false;
+            self.ended = true;
             queue.connection = mem::take(&mut self.connection);
         }
         batch

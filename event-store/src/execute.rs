@@ -115,9 +115,13 @@ impl Engine {
         let (mut outrun, mut displaced) = (0, 0);
         loop {
             let settled = match self.decide(kind, request, seat).await? {
-                Decided::Sent { settled, draft: made } => {
-                    *draft = made;
-                    settled.await.unwrap_or(Settled::Failed(StoreError::Panicked))
+                Decided::Sent { settled, chain, draft: made } => {
+                    let settled = settled.await.unwrap_or(Settled::Failed(StoreError::Panicked));
+                    // What was looked up after a lost connection may be another process's doing.
+                    if matches!(settled, Settled::Done(_)) && !chain.is_broken() {
+                        *draft = made;
+                    }
+                    settled
                 }
                 Decided::Still(still) => match self.confirm(request, seat.key(), still).await? {
                     Some(answer) => return answer,
@@ -141,7 +145,6 @@ impl Engine {
                     return self.replayed(request).await?.unwrap_or(Err(ExecuteError::Conflict));
                 }
             }
-            *draft = None;
             if outrun == TRIES_MAX {
                 return Err(ExecuteError::Conflict);
             }

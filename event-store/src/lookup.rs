@@ -86,7 +86,7 @@ impl Lookup {
         question(&mut queue);
         if !mem::replace(&mut queue.at_work, true) {
             let connection = mem::take(&mut queue.connection);
-            let worker = Worker { lookup: Arc::clone(self), connection };
+            let worker = Worker { lookup: Arc::clone(self), connection, ended: false };
             #[expect(
                 clippy::disallowed_methods,
                 reason = "ends with the queue; whoever asked waits for the answer"
@@ -103,12 +103,14 @@ impl Lookup {
 struct Worker {
     lookup: Arc<Lookup>,
     connection: Kept,
+    /// Whether it found the queue empty.
+    ended: bool,
 }
 
 impl Drop for Worker {
-    /// Only a panic ends a worker with `at_work` still set: the next question gets another worker.
+    /// After a panic, or with its runtime: the next question gets another worker.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if !self.ended {
             let mut queue = self.lookup.queue();
             queue.at_work = false;
             queue.streams.clear();
@@ -124,6 +126,7 @@ impl Worker {
                 let mut queue = self.lookup.queue();
                 if queue.streams.is_empty() && queue.checks.is_empty() {
                     queue.at_work = false;
+                    self.ended = true;
                     queue.connection = mem::take(&mut self.connection);
                     return;
                 }

@@ -86,9 +86,7 @@ impl Batch {
     pub(super) fn refused(&mut self, losers: Vec<Loser>) {
         let open = self.open();
         for Loser { unit, why } in losers {
-            if let Some(&at) = open.get(unit) {
-                self.verdicts[at] = Some(Settled::Refused(why));
-            }
+            self.verdicts[open[unit]] = Some(Settled::Refused(why));
         }
     }
 

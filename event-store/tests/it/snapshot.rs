@@ -103,3 +103,22 @@ async fn a_snapshot_says_what_the_events_say() {
     assert_eq!(events.len(), 1_200);
     assert_eq!(state["balance"], 2 * SNAPSHOT_EVERY);
 }
+
+#[tokio::test]
+async fn what_was_not_stored_is_not_kept() {
+    let db = Db::new().await;
+    let id = new_id();
+    let deposits = request(id, Command::DepositOften { times: 499 });
+    db.engine().execute::<Account>(&ACCOUNT, deposits.clone()).await.unwrap();
+
+    // Another process decides the same command on the next 499 versions, and is told at the append
+    // that it has been carried out.
+    let again = db.engine();
+    let done = again.execute::<Account>(&ACCOUNT, deposits).await.unwrap();
+    again.drain().await;
+
+    assert!(done.replayed);
+    let kept = "SELECT count(*) FROM log.snapshots";
+    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&db.admin).await.unwrap();
+    assert_eq!(kept, 0);
+}
