@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -23,8 +24,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         hasher.update(file.as_os_str().as_encoded_bytes());
         hasher.update(fs::read(&file)?);
     }
-    let hash = hasher.finalize();
-    println!("cargo::rustc-env=DOMAIN_SCHEMA={hash:x}");
+    let mut hash = String::new();
+    for byte in hasher.finalize() {
+        write!(hash, "{byte:02x}")?;
+    }
+    println!("cargo::rustc-env=DOMAIN_SCHEMA={hash}");
     Ok(())
 }
 
