@@ -209,6 +209,8 @@ impl Findings<'_> {
             let Some(answer) = attempt.answer() else { continue };
             match (said(answer), first) {
                 (Said::Nothing, _) | (Said::Refused, None) => {}
+                // Of two at the same time the one may come too early and the other just in time.
+                (Said::Refused, Some((earlier, _))) if !is_sent_after(attempt, earlier) => {}
                 (Said::Refused, Some((_, before))) => {
                     let (was, is) = (before.status, answer.status);
                     self.add(ANSWERED_OTHERWISE, &format!("answered {was}, then refused, {is}"));

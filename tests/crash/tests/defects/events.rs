@@ -12,8 +12,8 @@ use event_schemas::{
     },
     money::{Currency, Money},
     order::{
-        Channel, Charge, ChargeKind, OrderEvent, OrderLine, OrderPaid, OrderPlaced,
-        OrderRefundFailed, OrderRefundRequested,
+        Channel, Charge, ChargeKind, OrderCancellationRequested, OrderEvent, OrderLine, OrderPaid,
+        OrderPlaced, OrderRefundFailed, OrderRefundRequested,
     },
     payment::{
         PaymentAuthorised, PaymentCaptured, PaymentEvent, PaymentIntentRequested, RefundRequested,
@@ -237,6 +237,22 @@ pub(crate) fn refunded_twice(ids: &Ids) -> Vec<Forged> {
     vec![asked, done, again]
 }
 
+pub(crate) fn asked_too_much(ids: &Ids) -> Vec<Forged> {
+    vec![asked(ids.open, PRICE + 1)]
+}
+
+pub(crate) fn paid_too_little(ids: &Ids) -> Vec<Forged> {
+    let id = order_of(ids.open);
+    let paid = OrderPaid { amount: gbp(PRICE - 1), at: from_now(0) };
+    vec![
+        asked(ids.open, PRICE),
+        authorised(ids.open, PRICE),
+        order_placed(id, placed(ids.open, "FORGED-1", vec![line(ids.bar, 1)])),
+        captured(ids.open, PRICE),
+        order(id, &OrderEvent::Paid(paid)),
+    ]
+}
+
 /// A fee that the checkout, and so the shopper, knew nothing of.
 pub(crate) fn order_too_dear(ids: &Ids) -> Vec<Forged> {
     let id = order_of(ids.open);
@@ -278,6 +294,30 @@ pub(crate) fn not_allocated(ids: &Ids) -> Vec<Forged> {
     ]
 }
 
+pub(crate) fn completed_in_name(ids: &Ids) -> Vec<Forged> {
+    let (id, order_id) = (some_checkout(1), order_of(some_checkout(1)));
+    let completed =
+        CheckoutCompleted { order_id, order_number: "FORGED-1".to_owned(), at: from_now(0) };
+    vec![
+        started(id, vec![line(ids.nib, 1)], 10),
+        checkout(id, &CheckoutEvent::Completed(completed)),
+    ]
+}
+
+pub(crate) fn numbered_twice(ids: &Ids) -> Vec<Forged> {
+    let lines = vec![line(ids.nib, 1)];
+    let [one, other] = [1, 2].map(some_checkout);
+    let again = OrderEvent::Placed(placed(other, "FORGED-1", lines.clone()));
+    vec![
+        started(one, lines.clone(), 10),
+        secured(one),
+        started(other, lines.clone(), 10),
+        secured(other),
+        order_placed(order_of(one), placed(one, "FORGED-1", lines)),
+        order(order_of(other), &again),
+    ]
+}
+
 pub(crate) fn ordered_twice(ids: &Ids) -> Vec<Forged> {
     let id = OrderId(Uuid::from_u128(1));
     vec![order_placed(id, placed(ids.completed, "FORGED-1", vec![line(ids.bar, 3)]))]
@@ -289,6 +329,20 @@ pub(crate) fn not_voided(ids: &Ids) -> Vec<Forged> {
     events.extend([asked(id, PRICE), authorised(id, PRICE)]);
     events.extend(undone(id, FailureCause::Abandoned));
     events
+}
+
+pub(crate) fn not_given_up(ids: &Ids) -> Vec<Forged> {
+    let (id, lines) = (some_checkout(1), vec![line(ids.nib, 1)]);
+    let placed = placed(id, "FORGED-1", lines.clone());
+    let mut events = vec![started(id, lines, 10), order_placed(order_of(id), placed)];
+    events.extend(undone(id, FailureCause::Abandoned));
+    events
+}
+
+pub(crate) fn cancellation_forgotten(ids: &Ids) -> Vec<Forged> {
+    let (refund_id, reason, at) = (some_refund(), "why not".to_owned(), from_now(0));
+    let unwanted = OrderCancellationRequested { refund_id, reason, at };
+    vec![order(order_of(ids.completed), &OrderEvent::CancellationRequested(unwanted))]
 }
 
 pub(crate) fn not_deallocated(ids: &Ids) -> Vec<Forged> {

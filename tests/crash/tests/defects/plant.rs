@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     events,
-    shop::{Healthy, Ids, STORE, new_id, project},
+    shop::{Healthy, Ids, STORE, new_id, options, project},
 };
 
 /// One way for things to go wrong.
@@ -32,6 +32,9 @@ pub(crate) enum Plant {
     /// Whatever it takes.
     Act(for<'a> fn(&'a mut Scene) -> Acting<'a>),
 }
+
+/// Nothing is under way: everything must be as it is to be in the end.
+pub(crate) const QUIET: bool = true;
 
 /// What an act comes to.
 pub(crate) type Acting<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -110,7 +113,7 @@ impl Forged {
 impl Scene {
     pub(crate) async fn new() -> Scene {
         let healthy = Healthy::new().await;
-        let owner = pool::connect_lazy(healthy.database.options(), pool::Role::Owner, 2);
+        let owner = pool::connect_lazy(options(&healthy.database), pool::Role::Owner, 2);
         let append = sqlx::query_scalar("SELECT pg_get_functiondef('log.append'::regproc)");
         let append = append.fetch_one(&owner).await.unwrap();
         let indexes = sqlx::query_scalar(INDEXES).fetch_one(&owner).await.unwrap();
@@ -147,9 +150,9 @@ impl Scene {
     }
 
     /// The invariants that are said to be broken, sorted, each once; and what was said.
-    pub(crate) async fn judge(&self) -> (Vec<&'static str>, Vec<String>) {
-        let pg = self.database().options();
-        let evidence = Evidence { pg, history: self.history.clone(), quiet: true };
+    pub(crate) async fn judge(&self, quiet: bool) -> (Vec<&'static str>, Vec<String>) {
+        let pg = options(self.database());
+        let evidence = Evidence { pg, history: self.history.clone(), quiet };
         let violations = crash::checks::all(&evidence).await.unwrap();
         let mut red: Vec<_> = violations.iter().map(|violation| violation.invariant).collect();
         red.sort_unstable();
@@ -241,7 +244,7 @@ pub(crate) fn guard_gone(scene: &mut Scene) -> Acting<'_> {
 /// seen: it never reads that event.
 pub(crate) fn naive_cursor(scene: &mut Scene) -> Acting<'_> {
     Box::pin(async move {
-        let mut conn = PgConnection::connect_with(&scene.database().options()).await.unwrap();
+        let mut conn = PgConnection::connect_with(&options(scene.database())).await.unwrap();
         let seen = read::head(&mut conn).await.unwrap();
         for forged in events::refused_refund(&scene.ids) {
             scene.append(forged, ActorKind::System).await;

@@ -21,7 +21,7 @@ use providers::payment::{PaymentProvider, Sandbox};
 use sagas::SagaCtx;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use test_database::Database;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tower::ServiceExt as _;
@@ -83,9 +83,15 @@ fn keep_journal(journal: refusals::Journal, pool: PgPool) -> JoinHandle<()> {
     tokio::spawn(journal.run(pool))
 }
 
+/// How to connect, as superuser. Nothing here has to outlive the server: no commit waits for a
+/// disk, of which replays into new tables have many.
+pub(crate) fn options(database: &Database) -> PgConnectOptions {
+    database.options().options([("synchronous_commit", "off"), ("jit", "off")])
+}
+
 /// Brings every read model up to date.
 pub(crate) async fn project(database: &Database) {
-    let pool = pool::connect_lazy(database.options(), pool::Role::Projector, 1);
+    let pool = pool::connect_lazy(options(database), pool::Role::Projector, 1);
     for projection in projections::ALL {
         while projections::catch_up(&pool, projection).await.unwrap() > 0 {}
     }
@@ -96,7 +102,7 @@ impl Healthy {
     pub(crate) async fn new() -> Healthy {
         let database = Database::new().await;
         let (end, ended) = watch::channel(false);
-        let mut shop = Shop::new(&database).await;
+        let mut shop = Shop::new(options(&database), "story");
         let runner = sagas::run(shop.saga.clone(), ended);
         let story = async {
             let ids = shop.story().await;
@@ -111,7 +117,8 @@ impl Healthy {
     }
 }
 
-struct Shop {
+pub(crate) struct Shop {
+    name: String,
     router: Router,
     token: String,
     ctx: Ctx,
@@ -141,13 +148,14 @@ impl Sent {
 }
 
 impl Shop {
-    async fn new(database: &Database) -> Shop {
+    /// On the database of `options`. Keys begin with `name`, which must differ there.
+    pub(crate) fn new(options: PgConnectOptions, name: &str) -> Shop {
         let clock = Arc::new(AtomicI64::new((real_time() - BEGAN).timestamp_micros()));
         let still = Arc::clone(&clock);
         let now = move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
         let mut pools = vec![];
         for role in [pool::Role::Writer, pool::Role::Writer, pool::Role::Reader] {
-            pools.push(pool::connect(database.options(), role, POOL_MAX).await.unwrap());
+            pools.push(pool::connect_lazy(options.clone(), role, POOL_MAX));
         }
         let [writer, of_saga, reader] = &pools[..] else { unreachable!("three were made") };
         let ctx = Ctx { engine: Engine::new(writer.clone(), new_id), now: Arc::new(now), new_id };
@@ -175,12 +183,13 @@ impl Shop {
             ctx,
             pools,
             clock,
+            name: name.to_owned(),
             history: History::default(),
             bodies: vec![],
         }
     }
 
-    async fn close(self) -> History {
+    pub(crate) async fn close(self) -> History {
         drop((self.router, self.ctx, self.saga));
         self.journal.await.unwrap();
         for pool in self.pools {
@@ -262,17 +271,23 @@ impl Shop {
         self.rest().await;
     }
 
-    async fn product(&mut self, title: &str, units: u32) -> VariantId {
+    /// A product of one variant, for sale if there is any of it.
+    pub(crate) async fn product(&mut self, title: &str, units: u32) -> VariantId {
         let price = json!({ "amount_minor": 450, "currency": "GBP" });
         let new = json!({ "title": title, "variants": [{ "sku": title, "price": price }] });
         let created = self.post("/api/v1/products", &new, 201).await;
         let (id, variant): (String, VariantId) = (created.id("/id"), created.id("/variant_ids/0"));
         if units > 0 {
             self.post(&format!("/api/v1/products/{id}/publish"), &json!({}), 200).await;
-            let path = format!("/api/v1/stock/{variant}/receive");
-            self.post(&path, &json!({ "quantity": units }), 200).await;
+            self.receive(variant, units).await;
         }
         variant
+    }
+
+    /// Units that arrive.
+    pub(crate) async fn receive(&mut self, variant: VariantId, units: u32) {
+        let path = format!("/api/v1/stock/{variant}/receive");
+        self.post(&path, &json!({ "quantity": units }), 200).await;
     }
 
     async fn begin(&mut self, variant: VariantId, quantity: u32) -> CheckoutId {
@@ -337,7 +352,7 @@ impl Shop {
         self.history.entries.push(Entry {
             client: 1,
             store: STORE.to_owned(),
-            key: format!("key-{entry}"),
+            key: format!("{}-{entry}", self.name),
             method: method.to_owned(),
             path: path.to_owned(),
             body_sha256: sha256(body.to_string().as_bytes()),
