@@ -13,6 +13,7 @@ use event_store::read;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::{Question, ask};
 use crate::{Answer, Attempt, Entry, Evidence, Violation};
 
 const LOST: &str = "INV-4";
@@ -28,6 +29,21 @@ const REUSED: &str = "idempotency_key_reused";
 /// and the answer says where the stream is.
 const MAY_CHANGE_NOTHING: [&str; 6] =
     ["complete", "confirm-action", "publish", "unpublish", "archive", "price"];
+
+/// What the program itself says it refused has had no effect. The ends of a checkout's process are
+/// answered as problems, and are effects.
+const REFUSED_AND_DONE: Question = Question {
+    invariant: LOST,
+    in_the_end: false,
+    sql: "
+        SELECT format('request %s to %s was refused with %s, and made %s at position %s',
+                      r.request_id, r.path, r.code, e.event_type, e.position)
+          FROM log.refusals r
+          JOIN log.events_json e ON e.store_id = r.store_id
+               AND e.metadata ->> 'request_id' = r.request_id
+         WHERE r.code NOT IN ('payment_declined', 'insufficient_stock', 'checkout_expired',
+                              'checkout_failed')",
+};
 
 /// What an answer says about its command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +111,7 @@ pub(super) async fn check(
         }
     }
     violations.extend(strangers(evidence, conn).await?);
+    violations.extend(ask(evidence, conn, &[REFUSED_AND_DONE]).await?);
     Ok(violations)
 }
 

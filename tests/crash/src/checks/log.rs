@@ -132,6 +132,9 @@ async fn commands(conn: &mut PgConnection) -> anyhow::Result<Vec<Violation>> {
         }
         effects_total += i64::try_from(effects.len())?;
         violations.extend(compare(conn, &effects).await?);
+        if check::FINDINGS_MAX < violations.len() {
+            return Ok(violations);
+        }
         if window.is_empty() {
             break;
         }

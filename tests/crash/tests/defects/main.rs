@@ -246,6 +246,12 @@ async fn commands_that_are_lost_or_doubled() {
             &["INV-4"],
             "answered position",
         ),
+        (
+            "a refusal on record that took effect",
+            Plant::Sql(REFUSED_AND_DONE),
+            &["INV-4"],
+            "was refused with validation_failed",
+        ),
         ("one key, two command ids", Plant::Act(key_forgotten), &["INV-4"], "was never sent"),
         (
             "one command id, two effects",
@@ -275,6 +281,13 @@ async fn commands_that_are_lost_or_doubled() {
     ];
     prove(defects).await;
 }
+
+const REFUSED_AND_DONE: &str = "
+    INSERT INTO log.refusals (store_id, refused_at, actor_kind, actor_id, operation, code, status,
+                              request_id, correlation_id, path)
+    SELECT store_id, recorded_at, 'user', gen_random_uuid(), 'stock_receive', 'validation_failed',
+           422, metadata ->> 'request_id', gen_random_uuid(), '/'
+      FROM log.events_json WHERE event_type = 'StockReceived' LIMIT 1";
 
 /// The last product, as if it had never been made: what a server loses that says "committed" too
 /// early, and comes back without. The same by itself: `early.rs`.
