@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep};
 use crate::append::{AppendError, append};
 use crate::chain::Chain;
 use crate::connection::Kept;
-use crate::lookup;
-use crate::{CommandRecord, Done, Refusal, StoreError, TRIES_MAX, Unit};
+use crate::lookup::{self, Fate};
+use crate::{Done, Refusal, StoreError, TRIES_MAX, Unit};
 use batch::Batch;
 
 /// Events one call takes, unless a single unit has more. A longer call is hardly cheaper per event
@@ -230,8 +230,8 @@ impl Worker {
             let found = look_up(&self.appender.pool, &units).await;
             let cause = lost.clone().expect("set above, or seen by the guard");
             match found {
-                Ok(records) if losses < TRIES_MAX || records.iter().all(Option::is_some) => {
-                    batch.found(records);
+                Ok(fates) if losses < TRIES_MAX || fates.iter().all(Option::is_some) => {
+                    batch.found(fates);
                 }
                 _ => return batch.failed(&StoreError::OutcomeUnknown(cause)),
             }
@@ -239,12 +239,12 @@ impl Worker {
     }
 }
 
-/// What the log knows of the units' commands, in their order; retried while the database is away.
-async fn look_up(pool: &PgPool, units: &[&Unit]) -> Result<Vec<Option<CommandRecord>>, StoreError> {
+/// What became of the units; asked again while the database is away.
+async fn look_up(pool: &PgPool, units: &[&Unit]) -> Result<Vec<Option<Fate>>, StoreError> {
     let mut look_ups = 1;
     loop {
-        match lookup::of_units(pool, units).await {
-            Ok(records) => return Ok(records),
+        match lookup::fates(pool, units).await {
+            Ok(fates) => return Ok(fates),
             Err(error) if look_ups == LOOK_UPS_MAX => return Err(error),
             Err(error) => tracing::warn!(?error, look_ups, "cannot look up lost commands"),
         }

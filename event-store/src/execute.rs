@@ -115,12 +115,9 @@ impl Engine {
         let (mut outrun, mut displaced) = (0, 0);
         loop {
             let settled = match self.decide(kind, request, seat).await? {
-                Decided::Sent { settled, chain, draft: made } => {
+                Decided::Sent { settled, draft: made } => {
                     let settled = settled.await.unwrap_or(Settled::Failed(StoreError::Panicked));
-                    // What was looked up after a lost connection may be another process's doing.
-                    if matches!(settled, Settled::Done(_)) && !chain.is_broken() {
-                        *draft = made;
-                    }
+                    *draft = made.filter(|_| matches!(settled, Settled::Done(_)));
                     settled
                 }
                 Decided::Still(still) => match self.confirm(request, seat.key(), still).await? {

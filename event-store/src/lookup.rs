@@ -1,6 +1,7 @@
 //! What commands need to know from the log, read for many of them at once: whoever comes while a
 //! round trip runs shares the next one.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -300,15 +301,36 @@ async fn checked(
     Ok(checked.collect())
 }
 
-/// What the log knows of the units' commands, in their order.
-pub(crate) async fn of_units(
-    pool: &PgPool,
-    units: &[&Unit],
-) -> Result<Vec<Option<CommandRecord>>, StoreError> {
+/// What the log knows of a command that was sent and not heard of again.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    pub(crate) record: CommandRecord,
+    /// The last event it made: tells our own append from another process's.
+    pub(crate) event_id: Option<Uuid>,
+}
+
+/// The fate of the units' commands, in their order.
+pub(crate) async fn fates(pool: &PgPool, units: &[&Unit]) -> Result<Vec<Option<Fate>>, StoreError> {
     let stores: Vec<Uuid> = units.iter().map(|unit| unit.stream.store_id).collect();
     let commands: Vec<Uuid> = units.iter().map(|unit| unit.command_id).collect();
     let mut conn = pool.acquire().await?;
-    Ok(records(&mut conn, &stores, &commands).await?)
+    let records = records(&mut conn, &stores, &commands).await?;
+    let positions: Vec<i64> = records.iter().flatten().map(|record| record.position).collect();
+    let last_events = sqlx::query!(
+        "SELECT position, event_id FROM log.events WHERE position = ANY ($1)",
+        &positions
+    );
+    let last_events: HashMap<i64, Uuid> = last_events
+        .fetch_all(&mut *conn)
+        .await?
+        .into_iter()
+        .map(|event| (event.position, event.event_id))
+        .collect();
+    let fate = |record: CommandRecord| {
+        let event_id = last_events.get(&record.position).copied();
+        Fate { record, event_id }
+    };
+    Ok(records.into_iter().map(|record| record.map(fate)).collect())
 }
 
 /// The records of commands, in the order of their ids.

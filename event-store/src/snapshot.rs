@@ -7,8 +7,9 @@ use sqlx::PgPool;
 
 use crate::{Kind, StoreError, StreamKey};
 
-/// Events after which a stream's state is kept again: a replay that takes some milliseconds.
-pub const SNAPSHOT_EVERY: i64 = 500;
+/// Events after which a stream's state is kept again: a replay that takes some milliseconds. Few
+/// where the program is killed on purpose, so that it dies over snapshots too.
+pub const SNAPSHOT_EVERY: i64 = if cfg!(feature = "failpoints") { 20 } else { 500 };
 
 /// Bytes of a state that is kept. Above this, reading it would cost more than it saves.
 pub const SNAPSHOT_BYTES_MAX: usize = 4 * 1024 * 1024;

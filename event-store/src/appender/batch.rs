@@ -6,7 +6,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{BYTES_PER_CALL_MAX, EVENTS_PER_CALL_MAX, Settled, Waiting};
-use crate::{CommandRecord, Done, Loser, Refusal, StoreError, Unit};
+use crate::lookup::Fate;
+use crate::{Done, Loser, Refusal, StoreError, Unit};
 
 /// Entries in the order of their decisions. At least one.
 #[derive(Debug)]
@@ -97,25 +98,19 @@ impl Batch {
         }
     }
 
-    /// What the log knew of the units without a verdict, after the connection died.
-    ///
-    /// A call is stored whole or not at all. So if all commands are known, they are stored; if only
-    /// some are, another process has carried those out, with events of its own. Either way the
-    /// events may be others than those decided here, and nothing more may rest on them.
-    pub(super) fn found(&mut self, records: Vec<Option<CommandRecord>>) {
-        let all = records.iter().all(Option::is_some);
-        for (at, record) in self.open().into_iter().zip(records) {
-            let Some(record) = record else { continue };
+    /// What the log knew of the units without a verdict, after the connection died. A unit it does
+    /// not know is sent again. One that another process has carried out is a repeat like any other:
+    /// the events may be others than those decided here.
+    pub(super) fn found(&mut self, fates: Vec<Option<Fate>>) {
+        for (at, fate) in self.open().into_iter().zip(fates) {
+            let Some(Fate { record, event_id }) = fate else { continue };
             let unit = self.waiting[at].entry.unit.as_ref().expect("an open entry has a unit");
-            let same = record.fingerprint == unit.fingerprint;
-            self.verdicts[at] = Some(match (all && same, same) {
+            let ours = unit.events.last().map(|event| event.event_id) == event_id;
+            self.verdicts[at] = Some(match (ours, record.fingerprint == unit.fingerprint) {
                 (true, _) => Settled::Done(record.done()),
                 (false, true) => Settled::Refused(Refusal::Repeated),
                 (false, false) => Settled::Refused(Refusal::Reused),
             });
-            if all {
-                self.waiting[at].entry.chain.break_off();
-            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{Engine, ExecuteError, Kind, Request, StoreError, StreamKey};
 /// What came of a decision.
 pub(super) enum Decided<E> {
     /// Events, on their way into the log. The draft is of the state with them.
-    Sent { settled: oneshot::Receiver<Settled>, chain: Arc<Chain>, draft: Option<Draft> },
+    Sent { settled: oneshot::Receiver<Settled>, draft: Option<Draft> },
     /// None.
     Still(Still<E>),
 }
@@ -122,10 +122,10 @@ impl Engine {
         fail::fail_point!("engine::after-decide");
         let chain = Arc::clone(&taken.chain);
         let (unit, deadline) = (Some(unit), request.deadline);
-        let entry = Entry { chain: Arc::clone(&chain), unit, deadline };
+        let entry = Entry { chain, unit, deadline };
         let settled = self.shared.appender.submit(entry);
         taken.put_back(cell);
-        Ok(Decided::Sent { settled, chain, draft })
+        Ok(Decided::Sent { settled, draft })
     }
 
     /// The state with every decision in it that was made so far, stored or not.
