@@ -40,6 +40,10 @@ const EXTRAS: [Extra; 9] = [
     Extra::Nothing,
 ];
 
+/// Of a hundred pauses, how many last longer than a saga's lease, and how long that is.
+const LONG_PAUSES: u8 = 15;
+const LONG_PAUSE: Duration = Duration::from_secs(32);
+
 /// Of a hundred deaths, how many come from outside at no point in particular.
 const ANYWHERE: u8 = 10;
 
@@ -91,8 +95,14 @@ impl Plan {
                 vec![Lane::Cuts(left_alone, cuts)]
             }
             Extra::Pause => {
-                let (after, span) = (self.millis(0, 1_000), self.millis(1_000, 5_000));
-                vec![Lane::Pause { slot: left_alone, after, span }]
+                let after = self.millis(0, 1_000);
+                // After a long one it takes for its own what is another's by now.
+                let (slot, span) = if self.chance(LONG_PAUSES) {
+                    (Slot::Saga(1 - saga), LONG_PAUSE)
+                } else {
+                    (left_alone, self.millis(1_000, 5_000))
+                };
+                vec![Lane::Pause { slot, after, span }]
             }
             Extra::Rebuild => {
                 let projection = self.rng.usize(..projections::ALL.len());

@@ -13,7 +13,7 @@ use conche::terminal::announce;
 use fastrand::Rng;
 
 use crate::{
-    Evidence, History, Violation, checks, faults,
+    Attempt, Evidence, History, Violation, checks, faults,
     fleet::Fleet,
     load::{Load, Working},
     plan::Plan,
@@ -119,8 +119,21 @@ async fn look(fleet: &Fleet, journals: &Path) -> anyhow::Result<(History, Vec<Vi
     let late = undone.into_iter().map(|what| Violation { invariant: "INV-14", what });
     let mut violations: Vec<Violation> = late.collect();
     let evidence = Evidence { pg, history: History::read(journals)?, quiet };
+    violations.extend(our_fault(&evidence.history));
     violations.extend(checks::all(&evidence).await?);
     Ok((evidence.history, violations))
+}
+
+/// Whatever happens to the program, it has an answer for it.
+fn our_fault(history: &History) -> impl Iterator<Item = Violation> {
+    let attempts = history.entries.iter().flat_map(|entry| {
+        let answers = entry.attempts.iter().filter_map(Attempt::answer);
+        answers.map(move |answer| (entry, answer))
+    });
+    attempts.filter(|(_, answer)| answer.status == 500).map(|(entry, answer)| {
+        let what = format!("{} {} was answered 500, {:?}", entry.key, entry.path, answer.code);
+        Violation { invariant: "INV-10", what }
+    })
 }
 
 fn progress(fleet: &Fleet, round: u64, since: Duration) -> String {
