@@ -1,140 +1,114 @@
-//! Orders through the API: begin a checkout, pay it, have a captured order.
+//! Orders through the API: begin a checkout, pay it, have a captured order. Beside it, both storing
+//! the same number of events of the same size per command: bare appends and `postgres-es`.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use anyhow::{Context as _, ensure};
-use reqwest::{Client, Response, StatusCode};
-use serde_json::{Value, json};
+use anyhow::ensure;
 
-use crate::{load, new_id, program::Program};
+use crate::{
+    account::{Shape, Texts},
+    bare::{self, Streams},
+    baseline::Baseline,
+    figures::count,
+    load, new_id,
+    program::Program,
+    shop::Shop,
+};
 
-/// Variants that are bought: enough that clients do not all want the same one.
-const VARIANTS: usize = 64;
-/// Units of each: more than any run buys.
-const UNITS: u32 = 1_000_000;
+mod table;
+
+/// Options of the measurement.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Online Retail file whose import is timed; left out if missing.
+    #[arg(long, default_value = "../shared/data/online-retail-5k.csv")]
+    orders: PathBuf,
+
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+
+    /// Rounds; every figure is the median of its rounds.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// Clients at once, in the closed loop: each sends its next command when the last was answered.
+const CLIENTS: [usize; 3] = [1, 8, 32];
 
 /// Work done in a second.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+struct Rate {
     /// Calls: orders at the API, appends, or commands.
-    pub(crate) calls: f64,
+    calls: f64,
     /// Events stored.
-    pub(crate) events: f64,
+    events: f64,
 }
 
 impl Rate {
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-    pub(crate) fn of(calls: u64, events: u64, seconds: f64) -> Rate {
-        Rate { calls: calls as f64 / seconds, events: events as f64 / seconds }
-    }
-}
-
-/// What a command of the order path looks like in the log, for baselines to repeat.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    events_per_command: u64,
-    payload_bytes: usize,
-    metadata_bytes: usize,
-}
-
-impl Shape {
-    pub(crate) fn events_per_command(self) -> u64 {
-        self.events_per_command
-    }
-
-    /// A JSON object of the size of a mean payload.
-    pub(crate) fn payload(self) -> String {
-        json!({ "text": "x".repeat(self.payload_bytes.saturating_sub(11)) }).to_string()
-    }
-
-    /// A JSON object of the size of mean metadata.
-    pub(crate) fn metadata(self) -> String {
-        json!({ "text": "x".repeat(self.metadata_bytes.saturating_sub(11)) }).to_string()
+    fn of(calls: u64, events: u64, seconds: f64) -> Rate {
+        Rate { calls: count(calls) / seconds, events: count(events) / seconds }
     }
 }
 
 /// Orders measured for a while.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Measured {
+struct Measured {
     /// Orders and their events.
-    pub(crate) orders: Rate,
+    orders: Rate,
     /// Commands recorded in the log.
-    pub(crate) commands: f64,
+    commands: f64,
+    /// What a command looks like in the log, for the baselines to repeat.
     shape: Shape,
 }
 
-impl Measured {
-    pub(crate) fn shape(&self) -> Shape {
-        self.shape
-    }
-}
-
-/// A shop with stock, and a client that knows it.
-pub(crate) struct Shop {
-    client: Client,
-    variants: Vec<String>,
-}
-
-impl Shop {
-    /// Makes the shop through the API.
-    pub(crate) async fn new(program: &Program) -> anyhow::Result<Shop> {
-        let client = Client::builder().timeout(Duration::from_secs(30)).build()?;
-        let mut shop = Shop { client, variants: Vec::new() };
-        for number in 0..VARIANTS {
-            let product = json!({
-                "title": format!("Benchmark bar {number}"),
-                "variants": [{ "price": { "amount_minor": 450, "currency": "GBP" } }],
-            });
-            let made = shop.post(program, "products", &product).await?;
-            let id = made["id"].as_str().context("a product has an id")?;
-            let variant = made["variant_ids"][0].as_str().context("a variant has an id")?;
-            let stock = json!({ "location": "main", "quantity": UNITS });
-            shop.post(program, &format!("stock/{variant}/receive"), &stock).await?;
-            shop.post(program, &format!("products/{id}/publish"), &json!({})).await?;
-            shop.variants.push(variant.to_owned());
+/// Measures and prints.
+pub(crate) async fn run(conche: &Path, arguments: &Arguments) -> anyhow::Result<()> {
+    let program = Program::start(conche).await?;
+    let idle = program.memory_mib()?;
+    let shop = Shop::new(&program).await?;
+    let span = Duration::from_secs(arguments.seconds);
+    let mut lines = Vec::new();
+    for clients in CLIENTS {
+        let mut rounds = Vec::new();
+        for _ in 0..arguments.rounds {
+            // Interleaved, so that a slow minute of the machine hits all three.
+            let api = orders(&program, &shop, clients, span).await?;
+            let bare = appends(&program, clients, span, api.shape).await?;
+            let baseline = commands(&program, clients, span, api.shape).await?;
+            rounds.push(table::Round { api, bare, baseline });
         }
-        Ok(shop)
+        lines.push(table::Line::of(clients, rounds));
     }
-
-    async fn post(&self, program: &Program, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let answer = self.send(program, path, body).await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        ensure!(status.is_success(), "{path}: {status}: {text}");
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    async fn send(&self, program: &Program, path: &str, body: &Value) -> anyhow::Result<Response> {
-        let request = self.client.post(format!("{}/api/v1/{path}", program.address()));
-        let request = request.bearer_auth(program.token());
-        let request = request.header("idempotency-key", new_id().to_string());
-        let request = request.header("content-type", "application/json").body(body.to_string());
-        Ok(request.send().await?)
-    }
-
-    async fn order(&self, program: &Program, client: usize, turn: u64) -> anyhow::Result<()> {
-        let turn = usize::try_from(turn)?;
-        let variant = &self.variants[(client * 7 + turn) % self.variants.len()];
-        let cart = json!({ "lines": [{ "variant_id": variant, "quantity": 1 }] });
-        let checkout = self.post(program, "checkouts", &cart).await?;
-        let id = checkout["id"].as_str().context("a checkout has an id")?;
-        let pay = json!({ "payment": { "card_number": "4242424242424242" } });
-        let answer = self.send(program, &format!("checkouts/{id}/complete"), &pay).await?;
-        let status = answer.status();
-        ensure!(status == StatusCode::OK, "complete: {status}: {}", answer.text().await?);
-        Ok(())
-    }
+    let import = program.time_import(&arguments.orders)?;
+    let after = program.memory_mib()?;
+    let report = table::Report {
+        lines,
+        start_seconds: program.start_seconds(),
+        import_seconds: import,
+        idle_mib: idle,
+        after_mib: after,
+    };
+    report.print()?;
+    program.stop()
 }
 
 /// Orders per second with `clients` at once.
-pub(crate) async fn measure(
+async fn orders(
     program: &Program,
     shop: &Shop,
     clients: usize,
     span: Duration,
 ) -> anyhow::Result<Measured> {
     let before = program.counts().await?;
-    let act = |client, turn| shop.order(program, client, turn);
+    let shop = shop.clone();
+    let act = move |client, turn| {
+        let shop = shop.clone();
+        async move { shop.order(client, turn).await.map(|()| 1) }
+    };
     let (orders, seconds) = load::run(clients, span, act).await?;
     let after = program.counts().await?;
     let events = after.events - before.events;
@@ -150,4 +124,40 @@ pub(crate) async fn measure(
             metadata_bytes: bytes(after.metadata_bytes, before.metadata_bytes)?,
         },
     })
+}
+
+/// Appends per second with `clients` at once, one unit each, each on a new stream.
+async fn appends(
+    program: &Program,
+    clients: usize,
+    span: Duration,
+    shape: Shape,
+) -> anyhow::Result<Rate> {
+    let (options, texts) = (program.connect_options().await?, Texts::new(shape));
+    let all = bare::connect(&options, clients, (Streams::New, 1), &texts, new_id).await?;
+    let act = move |client: usize, _| {
+        let all = all.clone();
+        async move { all[client].lock().await.append(1).await }
+    };
+    let (calls, seconds) = load::run(clients, span, act).await?;
+    Ok(Rate::of(calls, calls * shape.events_per_command, seconds))
+}
+
+/// Commands of `postgres-es` per second with `clients` at once, each on a new aggregate.
+async fn commands(
+    program: &Program,
+    clients: usize,
+    span: Duration,
+    shape: Shape,
+) -> anyhow::Result<Rate> {
+    let url = program.baseline_url().await?;
+    let baseline = Baseline::connect(&url, clients, &Texts::new(shape)).await?;
+    let shared = baseline.clone();
+    let act = move |_, turn| {
+        let baseline = shared.clone();
+        async move { baseline.execute(new_id(), turn).await.map(|_| 1) }
+    };
+    let (calls, seconds) = load::run(clients, span, act).await?;
+    baseline.close().await;
+    Ok(Rate::of(calls, calls * shape.events_per_command, seconds))
 }

@@ -1,17 +1,16 @@
-//! `postgres-es` 0.5 with its `CqrsFramework`: the same number of events of the same size.
+//! `postgres-es` 0.5 with its `CqrsFramework`, on a database of its own in the same cluster.
 
-use std::time::Duration;
+use std::{collections::HashMap, sync::Arc};
 
-use cqrs_es::{Aggregate, CqrsFramework, DomainEvent, event_sink::EventSink};
-use postgres_es::postgres_cqrs;
-use serde::{Deserialize, Serialize};
-use sqlx_of_postgres_es::{Executor as _, postgres::PgPoolOptions};
-
-use crate::{
-    api::{Rate, Shape},
-    load, new_id,
-    program::Program,
+use cqrs_es::{AggregateError, CqrsFramework};
+use postgres_es::{PostgresCqrs, postgres_cqrs};
+use sqlx_of_postgres_es::{
+    Executor as _, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
+use uuid::Uuid;
+
+use crate::account::{Account, Texts};
 
 /// Its table, as its own documentation gives it.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS events (
@@ -24,69 +23,47 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS events (
     metadata       json NOT NULL,
     PRIMARY KEY (aggregate_type, aggregate_id, sequence))";
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-struct Stored;
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-struct BenchmarkStored {
-    text: String,
+/// A framework with connections of its own.
+#[derive(Clone)]
+pub(crate) struct Baseline {
+    pool: PgPool,
+    framework: Arc<PostgresCqrs<Account>>,
+    texts: Texts,
+    metadata: HashMap<String, String>,
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("never")]
-struct Never;
-
-impl DomainEvent for BenchmarkStored {
-    fn event_type(&self) -> String {
-        "BenchmarkStored".to_owned()
+impl Baseline {
+    /// As many connections as it has clients: with fewer they would wait for each other.
+    pub(crate) async fn connect(
+        url: &str,
+        connections: usize,
+        texts: &Texts,
+    ) -> anyhow::Result<Baseline> {
+        let options: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new().max_connections(u32::try_from(connections)?);
+        let pool = pool.connect_with(options.options([("client_min_messages", "error")])).await?;
+        pool.execute(TABLE).await?;
+        let framework: CqrsFramework<Account, _> = postgres_cqrs(pool.clone(), Vec::new(), ());
+        let metadata = HashMap::from([("text".to_owned(), texts.metadata_text().to_owned())]);
+        Ok(Baseline { pool, framework: Arc::new(framework), texts: texts.clone(), metadata })
     }
 
-    fn event_version(&self) -> String {
-        "1".to_owned()
-    }
-}
-
-impl Aggregate for Stored {
-    const TYPE: &'static str = "benchmark";
-    type Command = (u64, String);
-    type Event = BenchmarkStored;
-    type Error = Never;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        (events, text): (u64, String),
-        (): &(),
-        sink: &EventSink<Self>,
-    ) -> Result<(), Never> {
-        for _ in 0..events {
-            sink.write(BenchmarkStored { text: text.clone() }, self).await;
+    /// One command, sent again as often as somebody else was faster. Gives the tries it took.
+    pub(crate) async fn execute(&self, id: Uuid, turn: u64) -> anyhow::Result<u64> {
+        let id = id.to_string();
+        for tries in 1.. {
+            let command = self.texts.deposit(turn);
+            let metadata = self.metadata.clone();
+            match self.framework.execute_with_metadata(&id, command, metadata).await {
+                Ok(()) => return Ok(tries),
+                Err(AggregateError::AggregateConflict) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+        anyhow::bail!("never")
     }
 
-    fn apply(&mut self, _: BenchmarkStored) {}
-}
-
-/// Commands per second with `clients` at once, each on a new aggregate.
-pub(crate) async fn measure(
-    program: &Program,
-    clients: usize,
-    span: Duration,
-    shape: Shape,
-) -> anyhow::Result<Rate> {
-    let pool = PgPoolOptions::new().max_connections(u32::try_from(clients)?);
-    let pool = pool.connect(&program.baseline_url().await?).await?;
-    pool.execute(TABLE).await?;
-    let framework: CqrsFramework<Stored, _> = postgres_cqrs(pool.clone(), Vec::new(), ());
-    let framework = &framework;
-    let (calls, seconds) = load::run(clients, span, |_, _| async move {
-        let id = new_id().to_string();
-        let command = (shape.events_per_command(), shape.payload());
-        framework.execute(&id, command).await?;
-        Ok(())
-    })
-    .await?;
-    pool.close().await;
-    Ok(Rate::of(calls, calls * shape.events_per_command(), seconds))
+    pub(crate) async fn close(self) {
+        self.pool.close().await;
+    }
 }

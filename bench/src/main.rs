@@ -1,18 +1,24 @@
-//! Measures the program beside bare appends and beside `postgres-es`, in one run, as ratios:
-//! machines differ, and the same machine differs from minute to minute.
+//! Measures the program beside its baselines, in one run, as ratios: machines differ, and the same
+//! machine differs from minute to minute.
 //!
 //! Run it by `./dev bench`, which builds the program for release first.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
+mod account;
 mod api;
 mod bare;
 mod baseline;
+mod engine;
+mod figures;
+mod flash_sale;
 mod load;
+mod place;
 mod program;
-mod table;
+mod shop;
+mod usage;
 
 /// Measures the program as ratios to its baselines.
 #[derive(Debug, Parser)]
@@ -21,21 +27,24 @@ struct Arguments {
     #[arg(long)]
     conche: PathBuf,
 
-    /// Online Retail file whose import is timed; left out if missing.
-    #[arg(long, default_value = "../shared/data/online-retail-5k.csv")]
-    orders: PathBuf,
+    /// Date the results carry.
+    #[arg(long, global = true, default_value = "without a date")]
+    date: String,
 
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-
-    /// Rounds; every figure is the median of its rounds.
-    #[arg(long, default_value_t = 3)]
-    rounds: usize,
+    /// What to measure; everything with its defaults if nothing is named.
+    #[command(subcommand)]
+    what: Option<What>,
 }
 
-/// Clients at once, in the closed loop: each sends its next command when the last was answered.
-const CLIENTS: [usize; 3] = [1, 8, 32];
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Orders through the API, import, start, memory.
+    Api(api::Arguments),
+    /// The engine: throughput and latency beside bare appends and `postgres-es`.
+    Engine(engine::Arguments),
+    /// One product, more buyers than units.
+    FlashSale(flash_sale::Arguments),
+}
 
 /// A new random id.
 #[expect(clippy::disallowed_methods, reason = "a load generator has no clock to keep still")]
@@ -46,32 +55,23 @@ fn new_id() -> uuid::Uuid {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let program = program::Program::start(&arguments.conche).await?;
-    let idle = program.memory_mib()?;
-    let shop = api::Shop::new(&program).await?;
-    let span = Duration::from_secs(arguments.seconds);
-    let mut lines = Vec::new();
-    for clients in CLIENTS {
-        let mut rounds = Vec::new();
-        for _ in 0..arguments.rounds {
-            // Interleaved, so that a slow minute of the machine hits all three.
-            let api = api::measure(&program, &shop, clients, span).await?;
-            let shape = api.shape();
-            let bare = bare::measure(&program, clients, span, shape).await?;
-            let baseline = baseline::measure(&program, clients, span, shape).await?;
-            rounds.push(table::Round { api, bare, baseline });
-        }
-        lines.push(table::Line::of(clients, rounds));
+    if let Some(what) = &arguments.what {
+        return run(&arguments.conche, &arguments.date, what).await;
     }
-    let import = program.time_import(&arguments.orders)?;
-    let after = program.memory_mib()?;
-    let report = table::Report {
-        lines,
-        start_seconds: program.start_seconds(),
-        import_seconds: import,
-        idle_mib: idle,
-        after_mib: after,
-    };
-    report.print()?;
-    program.stop()
+    let every = What::augment_subcommands(clap::Command::new("bench"));
+    for name in every.get_subcommands().map(clap::Command::get_name) {
+        let line = [Path::new("bench"), "--conche".as_ref(), &arguments.conche, name.as_ref()];
+        if let Some(what) = Arguments::parse_from(line).what {
+            run(&arguments.conche, &arguments.date, &what).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn run(conche: &Path, date: &str, what: &What) -> anyhow::Result<()> {
+    match what {
+        What::Api(arguments) => api::run(conche, arguments).await,
+        What::Engine(arguments) => engine::run(conche, date, arguments).await,
+        What::FlashSale(arguments) => flash_sale::run(conche, arguments).await,
+    }
 }

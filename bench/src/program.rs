@@ -1,7 +1,6 @@
 //! The program under measurement: a child process in a data directory of its own.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,6 +11,8 @@ use anyhow::{Context as _, ensure};
 use conche::embedded;
 use sqlx::{Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
 use tempfile::TempDir;
+
+use crate::{place, usage};
 
 /// A running program.
 pub(crate) struct Program {
@@ -34,8 +35,7 @@ pub(crate) struct Counts {
 impl Program {
     /// Starts it on an empty data directory and waits until it answers.
     pub(crate) async fn start(conche: &Path) -> anyhow::Result<Program> {
-        let data = tempfile::Builder::new().prefix("conche-bench").tempdir()?;
-        open_to_all(data.path())?;
+        let data = place::data_dir()?;
         // The first start makes the cluster; the second is the start people know.
         stop(Program::launch(conche, data.path())?.0)?;
         let started = Instant::now();
@@ -101,10 +101,7 @@ impl Program {
 
     /// A second database on the same server, for the baseline.
     pub(crate) async fn baseline_url(&self) -> anyhow::Result<String> {
-        let options = self.connect_options().await?;
-        let socket = options.get_socket().context("a private server listens on a socket")?;
-        let host = socket.display().to_string().replace('/', "%2F");
-        Ok(format!("postgres://postgres@{host}/baseline"))
+        place::baseline_url(&self.connect_options().await?)
     }
 
     pub(crate) async fn counts(&self) -> anyhow::Result<Counts> {
@@ -123,12 +120,8 @@ impl Program {
     }
 
     /// Resident memory of the program itself, without PostgreSQL, in MiB.
-    #[expect(clippy::cast_precision_loss, reason = "memory in KiB is far below 2^52")]
     pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)).context("no VmRSS")?;
-        Ok(kib.parse::<u64>()? as f64 / 1024.0)
+        usage::memory_mib(&self.child.id().to_string())
     }
 
     /// Seconds to import the file into a store of its own; `None` if there is no file.
@@ -138,6 +131,18 @@ impl Program {
         let arguments = ["import", "orders", file, "--store", "import", "--progress", "never"];
         command(&self.conche, self.data.path(), &arguments)?;
         Ok(Some(started.elapsed().as_secs_f64()))
+    }
+
+    /// Stops it for as long as `meanwhile` works in its data directory, then starts it again, on
+    /// another address.
+    pub(crate) async fn pause<T>(
+        self,
+        meanwhile: impl AsyncFnOnce(&Path) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Program, T)> {
+        stop(self.child)?;
+        let result = meanwhile(self.data.path()).await?;
+        let (child, address) = Program::launch(&self.conche, self.data.path())?;
+        Ok((Program { child, address, ..self }, result))
     }
 
     /// Asks the program to stop and waits for it.
@@ -161,10 +166,4 @@ fn command(conche: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<Str
     let output = command.stderr(Stdio::inherit()).output()?;
     ensure!(output.status.success(), "{arguments:?} failed: {}", output.status);
     Ok(String::from_utf8(output.stdout)?)
-}
-
-/// PostgreSQL may run as another user than we do, who must be able to reach the directory.
-fn open_to_all(dir: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    Ok(fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?)
 }

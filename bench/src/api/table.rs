@@ -2,17 +2,17 @@
 
 use std::io::Write as _;
 
-use crate::api::{Measured, Rate};
+use super::{Measured, Rate};
 
 /// What was measured side by side.
-pub(crate) struct Round {
-    pub(crate) api: Measured,
-    pub(crate) bare: Rate,
-    pub(crate) baseline: Rate,
+pub(super) struct Round {
+    pub(super) api: Measured,
+    pub(super) bare: Rate,
+    pub(super) baseline: Rate,
 }
 
 /// Medians of the rounds with so many clients.
-pub(crate) struct Line {
+pub(super) struct Line {
     clients: usize,
     orders: f64,
     commands: f64,
@@ -24,7 +24,7 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn of(clients: usize, rounds: Vec<Round>) -> Line {
+    pub(super) fn of(clients: usize, rounds: Vec<Round>) -> Line {
         let median = |figure: fn(&Round) -> f64| {
             let mut figures: Vec<f64> = rounds.iter().map(figure).collect();
             figures.sort_by(f64::total_cmp);
@@ -44,16 +44,16 @@ impl Line {
 }
 
 /// Everything that was measured.
-pub(crate) struct Report {
-    pub(crate) lines: Vec<Line>,
-    pub(crate) start_seconds: f64,
-    pub(crate) import_seconds: Option<f64>,
-    pub(crate) idle_mib: f64,
-    pub(crate) after_mib: f64,
+pub(super) struct Report {
+    pub(super) lines: Vec<Line>,
+    pub(super) start_seconds: f64,
+    pub(super) import_seconds: Option<f64>,
+    pub(super) idle_mib: f64,
+    pub(super) after_mib: f64,
 }
 
 impl Report {
-    pub(crate) fn print(&self) -> std::io::Result<()> {
+    pub(super) fn print(&self) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\nOrders through the API (begin, pay, captured), medians; events/s beside")?;
         writeln!(out, "the append function driven bare and postgres-es 0.5 with CqrsFramework,")?;
