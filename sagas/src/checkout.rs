@@ -93,7 +93,7 @@ pub enum Step {
     Complete,
     /// Undo what was done.
     Compensate(FailureCause),
-    /// Give up an order that is not paid.
+    /// Give up the order; one that is paid is cancelled.
     GiveUpOrder,
     /// Free what is held or allocated.
     ReleaseStock,
@@ -237,13 +237,19 @@ fn again(situation: &Situation, call: Step, now: DateTime<Utc>) -> Step {
 }
 
 fn compensate(situation: &Situation, now: DateTime<Utc>) -> Step {
-    let status = situation.order.placed.as_ref().map(|order| order.status);
-    if matches!(status, Some(OrderStatus::Placed | OrderStatus::Confirmed)) {
+    let order = situation.order.placed.as_ref();
+    let status = order.map(|order| order.status);
+    // Paid only if two processes drove it at once: one undid, the other went on.
+    if matches!(status, Some(OrderStatus::Placed | OrderStatus::Confirmed | OrderStatus::Paid)) {
         return Step::GiveUpOrder;
     }
     // The stock first: it does not have to wait for a provider that does not answer.
     if !situation.released {
         return Step::ReleaseStock;
+    }
+    // Sending that money back is part of the order's cancellation.
+    if order.is_some_and(|order| order.paid.is_some()) {
+        return Step::Fail;
     }
     match undo_payment(situation, now) {
         Step::Done if status == Some(OrderStatus::Cancelling) => Step::RecordOrderCancelled,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use commands::{
     CommandError, Intent,
     checkout::{self, Checkout, CheckoutCommand},
-    order::{self, OrderCommand, OrderError, PlaceOrder},
+    order::{self, OrderCommand, OrderError, OrderStatus, PlaceOrder},
     payment::{self, Payment, PaymentCommand},
 };
 use event_schemas::{
@@ -313,8 +313,24 @@ impl<'a> Drive<'a> {
     async fn give_up_order(&mut self) -> Result<(), DriveError> {
         let refund_id = self.refund_id();
         let reason = "the checkout failed".to_owned();
-        let give_up = |at| OrderCommand::CancelUnpaid { refund_id, reason, at };
-        self.tell_order("give_up", give_up).await
+        let status = self.situation.order.placed.as_ref().map(|order| order.status);
+        let told = if status == Some(OrderStatus::Paid) {
+            let cancel = |at| OrderCommand::RequestCancellation { refund_id, reason, at };
+            self.tell_order("cancel", cancel).await
+        } else {
+            let give_up = |at| OrderCommand::CancelUnpaid { refund_id, reason, at };
+            self.tell_order("give_up", give_up).await
+        };
+        self.unless_moved_on(told).await
+    }
+
+    /// A refusal is none if it is because another process has moved the order on meanwhile: the
+    /// next step follows from where it is now.
+    async fn unless_moved_on(&mut self, told: Result<(), DriveError>) -> Result<(), DriveError> {
+        let Err(DriveError::Refused { .. }) = told else { return told };
+        let version = self.versions.order;
+        self.load_order().await?;
+        if version < self.versions.order { Ok(()) } else { told }
     }
 
     /// The refund of a checkout that failed; also the reference of the stock of its order.

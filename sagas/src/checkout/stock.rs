@@ -7,7 +7,7 @@ use commands::{
     CommandError, Intent,
     checkout::{CheckoutCommand, Phase},
     inventory::{self, LongerHold, NewAllocation, NewHold, Return, StockItemError},
-    order::OrderCommand,
+    order::{OrderCommand, OrderStatus},
 };
 use event_schemas::{
     checkout::{FailureCause, Shortage},
@@ -97,8 +97,11 @@ impl Drive<'_> {
         let lines: Vec<Shortage> = given.into_iter().flatten().collect();
         let told = if lines.is_empty() {
             self.tell_order("confirm", |at| OrderCommand::Confirm { at }).await
-        } else {
+        } else if self.is_still_placed().await? {
             self.compensate(FailureCause::InsufficientStock { lines }).await
+        } else {
+            // Another process found enough: stock has come in meanwhile.
+            Ok(())
         };
         if let Err(DriveError::Refused { .. }) = told {
             self.load_checkout().await?;
@@ -110,6 +113,14 @@ impl Drive<'_> {
             return self.release_stock().await;
         }
         told
+    }
+
+    /// Whether nobody has moved the order on, or undone it.
+    async fn is_still_placed(&mut self) -> Result<bool, DriveError> {
+        self.load_checkout().await?;
+        self.load_order().await?;
+        let status = self.situation.order.placed.as_ref().map(|order| order.status);
+        Ok(status == Some(OrderStatus::Placed))
     }
 
     /// Frees whatever is held or allocated. What is free already stays so.

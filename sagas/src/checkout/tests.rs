@@ -258,6 +258,23 @@ fn each_refused_step_undoes_what_came_before_in_reverse() {
 }
 
 #[test]
+fn an_order_that_another_process_got_paid_is_cancelled_with_the_checkout() {
+    let now = minute(2);
+    let undo = Story::capturing()
+        .payment(json!({ "type": "PaymentCaptured", "amount": money(), "at": now }))
+        .order(json!({ "type": "OrderPaid", "amount": money(), "at": now }))
+        .undone_for(&FailureCause::Expired);
+    assert_eq!(undo.next(now), Step::GiveUpOrder);
+    let refund_id = event_schemas::ids::RefundId::derive(&[b"refund"]);
+    let undo = undo.order(json!({
+        "type": "OrderCancellationRequested", "refund_id": refund_id, "reason": "failed", "at": now,
+    }));
+    assert_eq!(undo.next(now), Step::ReleaseStock);
+    // The money is the cancellation's to send back.
+    assert_eq!(undo.released().next(now), Step::Fail);
+}
+
+#[test]
 fn a_payment_of_unknown_fate_is_looked_up_before_the_end() {
     let now = minute(16);
     let undo = Story::unclear().undone_for(&FailureCause::Expired).released();

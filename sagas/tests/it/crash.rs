@@ -13,10 +13,10 @@ use sagas::{DriveError, Next, SagaCtx};
 use crate::shop::{Shop, Stock};
 
 /// More effects than any story here has.
-const EFFECTS_MAX: u32 = 100;
+pub(crate) const EFFECTS_MAX: u32 = 100;
 
 /// The context of a process that dies after so many effects.
-fn mortal(shop: &Shop, effects: u32) -> SagaCtx {
+pub(crate) fn mortal(shop: &Shop, effects: u32) -> SagaCtx {
     SagaCtx { budget: Some(Arc::new(AtomicU32::new(effects))), ..shop.ctx.clone() }
 }
 

@@ -7,6 +7,7 @@ mod buying;
 mod crash;
 mod db;
 mod late;
+mod overtaken;
 mod refund;
 mod runner;
 mod shop;
