@@ -12,9 +12,17 @@ use crate::{
     http::Pools,
 };
 
-/// Connections of each pool. The six pools of `up` stay below the 100 of a default server; they
-/// fill only under load.
-const POOL_MAX: u32 = 12;
+/// Connections of a pool. All of `up`, its ten pools and what the engine opens beside them, stay
+/// below the 100 of a default server, by a third; they open only under load.
+fn connections_max(role: Role) -> u32 {
+    match role {
+        Role::Owner | Role::Writer | Role::Reader => 12,
+        // Claims, and putting away what they came to, of many processes at a time: short ones.
+        Role::Process => 8,
+        // One batch at a time, and a word about how it went.
+        Role::Projector => 2,
+    }
+}
 
 /// Connections for probes: one that answers, one that waits for it.
 const PROBES_MAX: u32 = 2;
@@ -102,7 +110,8 @@ impl Database {
 
     /// Connections that act as one of the serving roles.
     pub async fn pool(&self, role: Role) -> anyhow::Result<PgPool> {
-        let pool = pool::connect(self.options.clone(), role, POOL_MAX).await;
+        let max = connections_max(role);
+        let pool = pool::connect(self.options.clone(), role, max).await;
         if let Err(ServerError::Database(sqlx::Error::PoolTimedOut)) = pool {
             // The pool only says that it has waited; one more attempt says what for.
             let once = PgConnection::connect_with(&self.options);

@@ -248,7 +248,8 @@ async fn add_maintenance(tasks: &mut Tasks, database: &Database) -> anyhow::Resu
 pub async fn saga_ctx(database: &Database, ctx: &Ctx) -> anyhow::Result<SagaCtx> {
     let engine = ctx.engine.beside(database.pool(Role::Writer).await?);
     let ctx = Ctx { engine, ..ctx.clone() };
-    Ok(SagaCtx::new(ctx, PaymentProvider::Sandbox(Sandbox::default())))
+    let pool = database.pool(Role::Process).await?;
+    Ok(SagaCtx::new(ctx, pool, PaymentProvider::Sandbox(Sandbox::default())))
 }
 
 async fn demo(saga: SagaCtx, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {

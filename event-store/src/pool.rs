@@ -10,9 +10,11 @@ use sqlx::{Executor as _, PgConnection};
 pub enum Role {
     /// Whoever the URL names: migrations, partitions, roles. Serves nobody.
     Owner,
-    /// Appends, and runs processes. Sees every store.
+    /// Appends. Sees every store.
     Writer,
-    /// Reads the log and writes read models. Sees every store.
+    /// Reads the log and keeps what the processes have to do. Sees every store, cannot append.
+    Process,
+    /// Reads the log and writes read models. Sees every store, cannot append.
     Projector,
     /// Answers queries. Sees the store its transaction sets with `app.store`, and no other.
     Reader,
@@ -24,6 +26,7 @@ impl Role {
         match self {
             Role::Owner => None,
             Role::Writer => Some("conche_writer"),
+            Role::Process => Some("conche_process"),
             Role::Projector => Some("conche_projector"),
             Role::Reader => Some("conche_reader"),
         }
@@ -34,8 +37,19 @@ impl Role {
     fn statement_timeout(self) -> &'static str {
         match self {
             Role::Owner => "0",
-            Role::Writer | Role::Reader => "20s",
+            Role::Writer | Role::Process | Role::Reader => "20s",
             Role::Projector => "10min",
+        }
+    }
+
+    /// Whether a commit may be acknowledged before it is on the disk. Only for roles that store
+    /// nothing but what follows from the log (docs/adr/0012): a crash of the server takes back
+    /// their last 600 ms at most, effects and checkpoint together, and they are made again. Never
+    /// for a role that can append.
+    fn may_forget(self) -> bool {
+        match self {
+            Role::Owner | Role::Writer | Role::Reader => false,
+            Role::Process | Role::Projector => true,
         }
     }
 }
@@ -93,7 +107,7 @@ pub async fn connect(
     connections_max: u32,
 ) -> Result<PgPool, ServerError> {
     let pool = pool_options(connections_max).connect_with(session(options, role)).await?;
-    check_server(&pool).await?;
+    check_server(&pool, role).await?;
     Ok(pool)
 }
 
@@ -103,6 +117,7 @@ pub fn session(options: PgConnectOptions, role: Role) -> PgConnectOptions {
     options
         .options(SESSION)
         .options([("statement_timeout", role.statement_timeout())])
+        .options(role.may_forget().then_some(("synchronous_commit", "off")))
         .options(role.name().map(|name| ("role", name)))
 }
 
@@ -127,8 +142,8 @@ async fn roll_back(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     Ok(true)
 }
 
-/// Refuses a server that could lose what it has acknowledged, or is too old.
-pub async fn check_server(pool: &PgPool) -> Result<(), ServerError> {
+/// Refuses a server that could lose what it has acknowledged to sessions of `role`, or is too old.
+pub async fn check_server(pool: &PgPool, role: Role) -> Result<(), ServerError> {
     let settings = sqlx::query!(
         r#"SELECT current_setting('fsync') AS "fsync!",
                   current_setting('full_page_writes') AS "full_page_writes!",
@@ -146,7 +161,10 @@ pub async fn check_server(pool: &PgPool) -> Result<(), ServerError> {
         ("full_page_writes", settings.full_page_writes),
         ("synchronous_commit", settings.synchronous_commit),
     ];
-    match switches.into_iter().find(|(_, value)| value == "off") {
+    let off = switches.into_iter().find(|(setting, value)| {
+        value == "off" && !(role.may_forget() && *setting == "synchronous_commit")
+    });
+    match off {
         Some((setting, value)) => Err(ServerError::Unsafe { setting, value }),
         None => Ok(()),
     }

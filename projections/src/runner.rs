@@ -70,6 +70,8 @@ async fn step(pool: &PgPool, projection: &Projection, limit: i64) -> Result<usiz
     };
     let applied = apply_after(&mut tx, projection, LIVE_SCHEMA, position, limit).await?;
     if applied == 0 {
+        // Not left to the pool, which does it at leisure: the next step would find the lock taken.
+        tx.rollback().await?;
         return Ok(0);
     }
     write_checkpoint(&mut tx, projection.name, position + applied).await?;

@@ -17,6 +17,7 @@ use event_schemas::{
 };
 use event_store::StoreError;
 use providers::payment::PaymentProvider;
+use sqlx::PgPool;
 
 pub mod checkout;
 mod order_number;
@@ -36,6 +37,10 @@ const BACK_OFF_MAX: Duration = Duration::seconds(60);
 pub struct SagaCtx {
     /// The log, the time, new ids.
     pub commands: Ctx,
+    /// Connections of `Role::Process`, for what the processes have to do: their tables, and the
+    /// tail of the log. Not the engine's: what is stored here does not wait for the disk, and may
+    /// be lost (docs/adr/0012).
+    pub pool: PgPool,
     /// Who moves the money.
     pub payments: PaymentProvider,
     /// Whom events of processes name as their actor.
@@ -45,10 +50,10 @@ pub struct SagaCtx {
 }
 
 impl SagaCtx {
-    /// A context for the running program.
-    pub fn new(commands: Ctx, payments: PaymentProvider) -> SagaCtx {
+    /// A context for the running program. `pool` is one of `Role::Process`.
+    pub fn new(commands: Ctx, pool: PgPool, payments: PaymentProvider) -> SagaCtx {
         let actor = Actor { kind: ActorKind::System, id: ActorId::derive(&[b"saga"]) };
-        SagaCtx { commands, payments, actor, budget: None }
+        SagaCtx { commands, pool, payments, actor, budget: None }
     }
 
     /// The time now.

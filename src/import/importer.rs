@@ -194,7 +194,10 @@ impl Importer {
                 let decoded =
                     upcast::decode(&event.event_type, event.schema_version, &event.payload);
                 let position = event.position;
-                events.push(decoded.map_err(|source| StoreError::Decode { position, source: source.into() })?);
+                events.push(
+                    decoded
+                        .map_err(|source| StoreError::Decode { position, source: source.into() })?,
+                );
             }
         }
     }

@@ -146,6 +146,7 @@ impl App {
                     engine: ctx.engine.beside(pool(pool::Role::Writer).await.unwrap()),
                     ..ctx.clone()
                 },
+                pool(pool::Role::Process).await.unwrap(),
                 PaymentProvider::Sandbox(Sandbox::default()),
             ),
             owner: pool(pool::Role::Owner).await.unwrap(),

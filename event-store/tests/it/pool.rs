@@ -31,7 +31,7 @@ async fn a_cancelled_begin_loses_no_later_write() {
 #[tokio::test]
 async fn each_pool_has_its_role_and_its_time_outs() {
     let db = Db::new().await;
-    for role in [Role::Writer, Role::Projector, Role::Reader] {
+    for role in [Role::Writer, Role::Process, Role::Projector, Role::Reader] {
         let (user, idle): (String, String) = sqlx::query_as(
             "SELECT current_user::text, current_setting('idle_in_transaction_session_timeout')",
         )
@@ -39,6 +39,30 @@ async fn each_pool_has_its_role_and_its_time_outs() {
         .await
         .unwrap();
         assert_eq!((Some(user.as_str()), idle.as_str()), (role.name(), "30s"));
+    }
+}
+
+/// Over the whole life of a connection: `RESET` and a rollback come back to what it began with.
+#[tokio::test]
+async fn only_sessions_that_cannot_append_do_not_wait_for_the_disk() {
+    let db = Db::new().await;
+    for (role, expected) in [
+        (Role::Owner, "on"),
+        (Role::Writer, "on"),
+        (Role::Reader, "on"),
+        (Role::Process, "off"),
+        (Role::Projector, "off"),
+    ] {
+        let pool = pool::connect(db.options(), role, 1).await.expect("the test server is safe");
+        for before in ["SELECT 1", "RESET ALL", "DISCARD ALL"] {
+            sqlx::query(before).execute(&pool).await.unwrap();
+            let waits: String = sqlx::query_scalar("SHOW synchronous_commit")
+                .persistent(false)
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+            assert_eq!(waits, expected, "{role:?} after {before}");
+        }
     }
 }
 

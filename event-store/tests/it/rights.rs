@@ -1,8 +1,8 @@
 //! What the serving roles may and may not do, and the partitions that are there in time.
 
-use event_store::partitions;
 use event_store::pool::Role;
 use event_store::read::read_stream;
+use event_store::{AppendError, StoreError, partitions};
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ async fn refused(pool: &PgPool, sql: &str) {
 async fn no_serving_role_can_change_what_was_stored() {
     let db = Db::new().await;
     db.engine().append(vec![unit(new_id(), 0, 1)]).await.unwrap();
-    for role in [Role::Writer, Role::Projector, Role::Reader] {
+    for role in [Role::Writer, Role::Process, Role::Projector, Role::Reader] {
         let pool = db.pool(role);
         for table in ["log.events", "log.commands", "log.events_000000"] {
             refused(&pool, &format!("UPDATE {table} SET position = 2")).await;
@@ -32,9 +32,64 @@ async fn no_serving_role_can_change_what_was_stored() {
         refused(&pool, "SELECT log.drop_expired_commands()").await;
         refused(&pool, "TRUNCATE log.streams").await;
     }
-    for role in [Role::Projector, Role::Reader] {
+    for role in [Role::Process, Role::Projector, Role::Reader] {
         refused(&db.pool(role), "UPDATE log.head SET position = 0").await;
         refused(&db.pool(role), "INSERT INTO log.unique_keys SELECT * FROM log.unique_keys").await;
+    }
+}
+
+/// Its sessions do not wait for the disk, so nothing it stores may be the truth.
+#[tokio::test]
+async fn a_process_reads_every_store_and_can_append_nowhere() {
+    let db = Db::new().await;
+    let mut elsewhere = unit(new_id(), 0, 2);
+    elsewhere.stream.store_id = OTHER_STORE;
+    db.engine().append(vec![unit(new_id(), 0, 3), elsewhere]).await.unwrap();
+    let pool = db.pool(Role::Process);
+
+    let seen: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM log.events").fetch_one(&pool).await.unwrap();
+    assert_eq!(seen, 5);
+
+    let refused_here = event_store::Engine::new(pool.clone(), new_id)
+        .append(vec![unit(new_id(), 0, 1)])
+        .await
+        .unwrap_err();
+    let AppendError::Store(StoreError::Database(error)) = &refused_here else {
+        panic!("{refused_here:?}");
+    };
+    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42501"));
+    for sql in [
+        "INSERT INTO log.events SELECT * FROM log.events",
+        "INSERT INTO log.streams SELECT * FROM log.streams",
+        "INSERT INTO log.commands SELECT * FROM log.commands",
+        "INSERT INTO log.snapshots SELECT * FROM log.snapshots",
+        "SELECT FROM log.refusals",
+        "DELETE FROM log.checkpoints",
+        "SELECT FROM read.projection_states",
+    ] {
+        refused(&pool, sql).await;
+    }
+}
+
+/// Functions, too, that a later migration may add.
+#[tokio::test]
+async fn no_role_that_may_forget_can_run_anything_of_the_log() {
+    let db = Db::new().await;
+    for role in [Role::Process, Role::Projector] {
+        let functions = "SELECT p.oid::regprocedure::text FROM pg_proc p
+              JOIN pg_namespace n ON n.oid = p.pronamespace
+             WHERE n.nspname = 'log' AND has_function_privilege($1, p.oid, 'EXECUTE')";
+        let may_run: Vec<String> =
+            sqlx::query_scalar(functions).bind(role.name()).fetch_all(&db.admin).await.unwrap();
+        assert!(may_run.is_empty(), "{role:?}: {may_run:?}");
+        let tables = "SELECT c.relname::text FROM pg_class c
+              JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = 'log' AND c.relkind IN ('r', 'p') AND c.relname <> 'checkpoints'
+               AND has_any_column_privilege($1, c.oid, 'INSERT, UPDATE')";
+        let may_write: Vec<String> =
+            sqlx::query_scalar(tables).bind(role.name()).fetch_all(&db.admin).await.unwrap();
+        assert!(may_write.is_empty(), "{role:?}: {may_write:?}");
     }
 }
 
@@ -78,7 +133,7 @@ async fn an_owner_who_is_no_superuser_can_migrate_and_sees_every_row_of_a_backup
     let template = Db::new().await; // so that the serving roles exist
     let owner = format!("owner_{}", std::process::id());
     let sql = format!(
-        "CREATE ROLE {owner}; GRANT conche_writer, conche_projector, conche_reader TO {owner}"
+        "CREATE ROLE {owner}; GRANT conche_writer, conche_process, conche_projector, conche_reader TO {owner}"
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&template.admin).await.unwrap();
     let db = Db::owned_by(&owner).await;

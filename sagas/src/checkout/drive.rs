@@ -253,10 +253,9 @@ impl<'a> Drive<'a> {
         let given = self.started().order_number.clone();
         for taken in 0..NUMBERS_MAX {
             self.ctx.spend()?;
-            let pool = self.ctx.commands.engine.pool();
             let number = match &given {
                 Some(number) => number.clone(),
-                None => order_number::next(pool, self.journey.store_id, taken).await?,
+                None => order_number::next(&self.ctx.pool, self.journey.store_id, taken).await?,
             };
             let place = self.place(number);
             match self.try_tell_order("place", |_| OrderCommand::Place(Box::new(place))).await {

@@ -54,17 +54,20 @@ pub(super) struct Tailed {
 /// Reads on and wakes what has to be woken, in one transaction. Does nothing while another
 /// runner is at it.
 pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
-    let mut tx = ctx.commands.engine.pool().begin().await?;
+    let mut tx = ctx.pool.begin().await?;
     let Some(position) = try_lock_checkpoint(&mut tx, CHECKPOINT).await? else {
+        tx.rollback().await?;
         return Ok(Tailed { armed: false, more: false });
     };
     let filter = Filter { categories: CATEGORIES, types: TYPES };
     let read = read::read_after_filtered(&mut tx, position, WINDOW, filter).await?;
     let woken = woken(&read.events);
     if woken.is_empty() && !read.more && read.through - position < IDLE_MOVE {
+        // Not left to the pool, which does it at leisure: the next step would find the lock taken.
+        tx.rollback().await?;
         return Ok(Tailed { armed: false, more: false });
     }
-    arm(&mut tx, &woken, ctx).await?;
+    arm(&mut tx, &woken, read.through, ctx).await?;
     write_checkpoint(&mut tx, CHECKPOINT, read.through).await?;
     fail_point!("saga::before-arm");
     tx.commit().await?;
@@ -105,9 +108,12 @@ fn journey(event: &Recorded) -> Option<CheckoutId> {
     metadata.correlation_id.parse().ok()
 }
 
+/// The generation of a row is where its wake-up came from, so that no other wake-up ever has the
+/// same, whatever was lost in a crash or removed meanwhile.
 async fn arm(
     conn: &mut PgConnection,
     woken: &BTreeSet<Key>,
+    through: i64,
     ctx: &SagaCtx,
 ) -> Result<(), sqlx::Error> {
     let stores: Vec<Uuid> = woken.iter().map(|(store_id, ..)| store_id.0).collect();
@@ -115,15 +121,16 @@ async fn arm(
         woken.iter().map(|(_, process, _)| process.name().to_owned()).collect();
     let ids: Vec<Uuid> = woken.iter().map(|(.., id)| *id).collect();
     sqlx::query!(
-        "INSERT INTO process.work AS w (store_id, process, id, due_at)
-         SELECT store_id, process, id, $4
+        "INSERT INTO process.work AS w (store_id, process, id, due_at, generation)
+         SELECT store_id, process, id, $4, $5
            FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS woken(store_id, process, id)
              ON CONFLICT (store_id, process, id) DO UPDATE
-            SET due_at = least(w.due_at, $4), generation = w.generation + 1",
+            SET due_at = least(w.due_at, $4), generation = greatest(w.generation, $5)",
         &stores,
         &processes,
         &ids,
-        ctx.now()
+        ctx.now(),
+        through
     )
     .execute(conn)
     .await?;

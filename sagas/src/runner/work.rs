@@ -49,7 +49,7 @@ pub(super) struct Work {
     pub(super) store_id: StoreId,
     pub(super) process: Process,
     pub(super) id: Uuid,
-    /// Wake-ups seen when it was taken.
+    /// Position of the log up to which events had woken it when it was taken.
     pub(super) generation: i64,
     /// Failures in a row before it was taken.
     pub(super) attempts: i32,
@@ -72,7 +72,7 @@ pub(super) async fn claim(ctx: &SagaCtx, limit: usize) -> Result<Vec<Work>, sqlx
         now + LEASE,
         i64::try_from(limit).unwrap_or(i64::MAX)
     )
-    .fetch_all(ctx.commands.engine.pool())
+    .fetch_all(&ctx.pool)
     .await?;
     let rows = rows.into_iter().map(|row| Work {
         store_id: StoreId(row.store_id),
@@ -86,7 +86,6 @@ pub(super) async fn claim(ctx: &SagaCtx, limit: usize) -> Result<Vec<Work>, sqlx
 
 /// Puts a row away, unless it was woken meanwhile: then it is due again.
 pub(super) async fn finish(ctx: &SagaCtx, work: &Work) -> Result<(), sqlx::Error> {
-    let pool = ctx.commands.engine.pool();
     let (store_id, process, id) = (work.store_id.0, work.process.name(), work.id);
     let removed = sqlx::query!(
         "DELETE FROM process.work
@@ -96,7 +95,7 @@ pub(super) async fn finish(ctx: &SagaCtx, work: &Work) -> Result<(), sqlx::Error
         id,
         work.generation
     );
-    if removed.execute(pool).await?.rows_affected() == 0 {
+    if removed.execute(&ctx.pool).await?.rows_affected() == 0 {
         free(ctx, work, ctx.now()).await?;
     }
     Ok(())
@@ -124,7 +123,7 @@ async fn free(ctx: &SagaCtx, work: &Work, due_at: DateTime<Utc>) -> Result<(), s
         work.generation,
         due_at
     )
-    .execute(ctx.commands.engine.pool())
+    .execute(&ctx.pool)
     .await?;
     Ok(())
 }
@@ -152,7 +151,7 @@ pub(super) async fn fail(
         work.generation,
         ctx.now() + wait
     )
-    .execute(ctx.commands.engine.pool())
+    .execute(&ctx.pool)
     .await?;
     Ok(())
 }
@@ -174,7 +173,7 @@ pub(super) async fn lease(
         now,
         now + LEASE
     )
-    .execute(ctx.commands.engine.pool())
+    .execute(&ctx.pool)
     .await?;
     Ok(())
 }
@@ -191,7 +190,7 @@ pub(super) async fn remove(
         process.name(),
         id
     )
-    .execute(ctx.commands.engine.pool())
+    .execute(&ctx.pool)
     .await?;
     Ok(())
 }
@@ -210,7 +209,7 @@ pub(super) async fn hand_over(
         process.name(),
         id
     )
-    .execute(ctx.commands.engine.pool())
+    .execute(&ctx.pool)
     .await?;
     Ok(())
 }

@@ -13,6 +13,8 @@ const CONNECTIONS_MAX: u32 = 6;
 pub(crate) struct Db {
     /// The serving role.
     pub(crate) writer: PgPool,
+    /// What the processes keep their work with.
+    pub(crate) process: PgPool,
     /// The superuser: for sabotage.
     admin: PgPool,
     _database: Database,
@@ -23,6 +25,7 @@ impl Db {
         let database = Database::new().await;
         Db {
             writer: pool::connect_lazy(database.options(), Role::Writer, CONNECTIONS_MAX),
+            process: pool::connect_lazy(database.options(), Role::Process, CONNECTIONS_MAX),
             admin: pool::connect_lazy(database.options(), Role::Owner, 1),
             _database: database,
         }

@@ -82,6 +82,29 @@ async fn a_checkout_handed_over_is_looked_after() {
     assert_eq!(shop.status(id).await, CheckoutStatus::Completed);
 }
 
+/// A crash of PostgreSQL may take rows and checkpoint back by a moment, here by all there was.
+#[tokio::test]
+async fn work_that_was_lost_is_found_again_and_its_wake_ups_are_told_apart() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 1).await;
+    let id = shop.begin("begin", &[(bar, 1)]).await;
+    let generation = async || -> i64 {
+        let sql = "SELECT generation FROM process.work WHERE id = $1";
+        sqlx::query_scalar(sql).bind(id.0).fetch_one(&shop.db.process).await.unwrap()
+    };
+    let before = generation().await;
+    shop.db.sabotage("DELETE FROM process.work").await;
+    shop.db.sabotage("DELETE FROM log.checkpoints WHERE name = 'saga'").await;
+
+    let paid = shop.pay("pay", id, "4000002500003155").await;
+
+    assert_eq!(paid.status, CheckoutStatus::ActionRequired);
+    // Whoever took the row before the crash must not take the payment's wake-up for its own.
+    assert!(before < generation().await);
+    assert_eq!(shop.answer("answer", id, "pass").await.status, CheckoutStatus::Completed);
+    assert_eq!((shop.calls_of("authorise"), shop.calls_of("capture")), (1, 1));
+}
+
 #[tokio::test]
 async fn a_purchase_of_the_past_is_dated_then() {
     let shop = Shop::new().await;

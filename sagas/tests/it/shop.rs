@@ -62,7 +62,7 @@ impl Shop {
         };
         let commands = Ctx { engine: db.engine(), now: Arc::new(now), new_id };
         let (sandbox, calls) = Sandbox::recording();
-        let ctx = SagaCtx::new(commands, PaymentProvider::Sandbox(sandbox));
+        let ctx = SagaCtx::new(commands, db.process.clone(), PaymentProvider::Sandbox(sandbox));
         Shop { db, ctx, store_id: StoreId::of_slug("demo"), calls, clock }
     }
 
@@ -192,7 +192,13 @@ impl Shop {
     pub(crate) async fn settled(&self, id: CheckoutId, position: i64) -> CheckoutView {
         let settled =
             checkout::settled(&self.ctx.commands, self.store_id, id, position).await.unwrap();
-        settled.expect("the checkout rests")
+        let Some(settled) = settled else {
+            let sql = "SELECT last_error FROM process.work WHERE id = $1";
+            let error: Option<Option<String>> =
+                sqlx::query_scalar(sql).bind(id.0).fetch_optional(&self.db.process).await.unwrap();
+            panic!("the checkout does not rest: {error:?}");
+        };
+        settled
     }
 
     pub(crate) async fn view(&self, id: CheckoutId) -> CheckoutView {

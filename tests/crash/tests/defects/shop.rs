@@ -154,10 +154,12 @@ impl Shop {
         let still = Arc::clone(&clock);
         let now = move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
         let mut pools = vec![];
-        for role in [pool::Role::Writer, pool::Role::Writer, pool::Role::Reader] {
+        for role in
+            [pool::Role::Writer, pool::Role::Writer, pool::Role::Process, pool::Role::Reader]
+        {
             pools.push(pool::connect_lazy(options.clone(), role, POOL_MAX));
         }
-        let [writer, of_saga, reader] = &pools[..] else { unreachable!("three were made") };
+        let [writer, of_saga, process, reader] = &pools[..] else { unreachable!("four were made") };
         let ctx = Ctx { engine: Engine::new(writer.clone(), new_id), now: Arc::new(now), new_id };
         let (keys, _) = TokenKeys::generate().unwrap();
         let request = TokenRequest {
@@ -178,6 +180,7 @@ impl Shop {
             router: conche::http::both(door, &ctx, probes).unwrap(),
             saga: SagaCtx::new(
                 Ctx { engine, ..ctx.clone() },
+                process.clone(),
                 PaymentProvider::Sandbox(Sandbox::default()),
             ),
             ctx,
