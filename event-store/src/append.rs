@@ -8,10 +8,11 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::appender::announce;
+use crate::connection::in_time;
 use crate::error::is_ambiguous;
 use crate::{
-    Done, EVENTS_PER_APPEND_MAX, EVENTS_PER_COMMAND_MAX, Engine, KEYS_PER_UNIT_MAX, KeyChange,
-    PAYLOAD_BYTES_MAX, StoreError, StreamKey, unique,
+    Done, EVENTS_PER_APPEND_MAX, EVENTS_PER_COMMAND_MAX, Engine, KEY_BYTES_MAX, KEYS_PER_UNIT_MAX,
+    KeyChange, PAYLOAD_BYTES_MAX, StoreError, StreamKey, unique,
 };
 
 /// One decision on one stream, ready to be stored.
@@ -97,7 +98,13 @@ impl Engine {
         let units: Vec<&Unit> = units.iter().collect();
         check_limits(units.iter().copied())?;
         let mut conn = self.pool.acquire().await.map_err(StoreError::from)?;
-        let done = append(&mut conn, &units).await?;
+        let done = append(&mut conn, &units).await;
+        if matches!(done, Err(AppendError::Ambiguous(_))) {
+            // The pool would ask it whether it is well, which may take for ever.
+            drop(conn.detach());
+            return done;
+        }
+        let done = done?;
         announce(&self.shared.appended, done.last().map_or(0, |done| done.position));
         Ok(done)
     }
@@ -108,7 +115,8 @@ impl Engine {
     }
 }
 
-/// Refuses what is larger than the log takes, before it costs a round trip.
+/// Refuses what the log does not take, before it costs a round trip: and before it costs others
+/// theirs, for what PostgreSQL itself refuses fails a whole call.
 pub(crate) fn check_limits<'a>(
     units: impl IntoIterator<Item = &'a Unit>,
 ) -> Result<(), StoreError> {
@@ -123,6 +131,12 @@ pub(crate) fn check_limits<'a>(
         }
         within("events of one command", unit.events.len(), EVENTS_PER_COMMAND_MAX)?;
         within("unique keys of one command", unit.keys.len(), KEYS_PER_UNIT_MAX)?;
+        for KeyChange::Claim { key, .. } | KeyChange::Release { key, .. } in &unit.keys {
+            within("bytes of a unique key", key.len(), KEY_BYTES_MAX)?;
+            if key.contains('\0') {
+                return Err(StoreError::Encode("a unique key with a zero character".into()));
+            }
+        }
         within("bytes of metadata", unit.metadata.len(), PAYLOAD_BYTES_MAX)?;
         for event in &unit.events {
             within("bytes of one event", event.payload.len(), PAYLOAD_BYTES_MAX)?;
@@ -140,7 +154,7 @@ pub(crate) async fn append(
         return Ok(Vec::new());
     }
     let (u, k, e) = (UnitColumns::of(units), KeyColumns::of(units), EventColumns::of(units));
-    let first = sqlx::query_scalar!(
+    let append = sqlx::query_scalar!(
         r#"SELECT log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
                AS "first!""#,
         &u.stores,
@@ -159,10 +173,9 @@ pub(crate) async fn append(
         &e.versions,
         &e.ids,
         &e.payloads as &[&[u8]]
-    )
-    .fetch_one(conn)
-    .await
-    .map_err(|error| reason(error, units.len()))?;
+    );
+    let first = in_time(append.fetch_one(conn)).await;
+    let first = first.map_err(|error| reason(error, units.len()))?;
     let mut before = first - 1;
     Ok(units.iter().map(|unit| done(unit, &mut before)).collect())
 }

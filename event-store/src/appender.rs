@@ -115,11 +115,17 @@ impl Appender {
     pub(crate) fn submit(self: &Arc<Self>, entry: Entry) -> oneshot::Receiver<Settled> {
         let (reply, settled) = oneshot::channel();
         entry.chain.add_outstanding();
-        let mut queue = self.queue();
-        queue.waiting.push_back(Waiting { entry, reply: Some(reply) });
-        if !mem::replace(&mut queue.at_work, true) {
-            let connection = mem::take(&mut queue.connection);
-            let worker = Worker { appender: Arc::clone(self), connection, ended: false };
+        let worker = {
+            let mut queue = self.queue();
+            queue.waiting.push_back(Waiting { entry, reply: Some(reply) });
+            let idle = !mem::replace(&mut queue.at_work, true);
+            idle.then(|| {
+                let connection = mem::take(&mut queue.connection);
+                Worker { appender: Arc::clone(self), connection, ended: false }
+            })
+        };
+        // Not under the lock: a runtime that is ending drops the worker on the spot, which takes it.
+        if let Some(worker) = worker {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "ends with the queue; each entry is waited for by a command that `drain` waits for"
@@ -157,7 +163,9 @@ impl Drop for Worker {
         if !self.ended {
             let mut queue = self.appender.queue();
             queue.at_work = false;
-            queue.waiting.clear();
+            let unsettled = mem::take(&mut queue.waiting);
+            drop(queue);
+            drop(unsettled);
         }
     }
 }

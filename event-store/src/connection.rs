@@ -1,9 +1,32 @@
-//! A connection that one worker keeps to itself.
+//! A connection that one worker keeps to itself, and how long it waits for the server.
+
+use std::io;
+use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection, PgPool};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::pool::CONNECTION_LIFETIME_MAX;
+use crate::pool::{ACQUIRE_TIMEOUT, CONNECTION_LIFETIME_MAX};
+
+/// How long a worker waits for an answer. A server that is there gives one sooner, if only that
+/// `statement_timeout` has passed. One that lost its power, or whose cable was cut, says nothing,
+/// and the driver by itself would wait for it for ever, and everybody behind the worker with it.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Ends a call that is not answered within [`ANSWER_WAIT_MAX`]. Its connection is of no use then.
+pub(crate) async fn in_time<T>(
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    within(ANSWER_WAIT_MAX, call).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let silent = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time").into());
+    timeout(limit, call).await.unwrap_or_else(silent)
+}
 
 /// Not from the pool: it never waits for one to come free, and saves the round trips with which a
 /// pool makes sure that a stranger's transaction has ended.
@@ -21,7 +44,9 @@ impl Kept {
                     // It would be replaced whether it closes well or not.
                     let _ = old.close().await;
                 }
-                (PgConnection::connect_with(&pool.connect_options()).await?, Instant::now())
+                let options = pool.connect_options();
+                let connection = PgConnection::connect_with(&options);
+                (within(ACQUIRE_TIMEOUT, connection).await?, Instant::now())
             }
         };
         Ok(&mut self.0.insert(kept).0)

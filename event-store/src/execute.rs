@@ -187,20 +187,22 @@ impl Engine {
             return Ok(Some(first_answer(&record, request)));
         }
         let mut position = checked.position;
-        // What was read for this very decision was true when it was read.
-        if !fresh && checked.version != version {
-            // Either it rests on what is not stored yet, or the stream has moved on; by us?
-            let stored = match chain.has_outstanding() {
-                true => self.shared.barrier(&chain).await?,
-                false => Some(chain.stored()),
+        // What was read for this very decision was true when it was read. Otherwise it counts what
+        // the chain has stored and not the log's version alone: that another process may have made,
+        // with other events than those the state holds.
+        if !fresh {
+            let reached = checked.version.max(version);
+            let stored = match chain.stored() {
+                stored if reached <= stored.0 => Some(stored),
+                // Either it rests on what is not stored yet, or the stream has moved on; by us?
+                _ if chain.has_outstanding() => self.shared.barrier(&chain).await?,
+                _ => Some(chain.stored()),
             };
-            match stored.filter(|(stored, _)| checked.version.max(version) <= *stored) {
-                Some((_, stored)) if !chain.is_broken() => position = stored,
-                _ => {
-                    chain.break_off();
-                    return Ok(None);
-                }
-            }
+            let Some((_, stored)) = stored.filter(|(stored, _)| reached <= *stored) else {
+                chain.break_off();
+                return Ok(None);
+            };
+            position = stored;
         }
         let id = request.id;
         Ok(Some(answer.map(|()| Done { id, version, position, replayed: false })))

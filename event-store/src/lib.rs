@@ -29,7 +29,7 @@ pub mod refusals;
 mod snapshot;
 mod unique;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
@@ -65,6 +65,9 @@ pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
 
 /// Key changes one unit may carry: an event changes a handful at most.
 pub const KEYS_PER_UNIT_MAX: usize = 4 * EVENTS_PER_COMMAND_MAX;
+
+/// Bytes of a unique key. An index of PostgreSQL takes 2,700.
+pub const KEY_BYTES_MAX: usize = 1_024;
 
 /// Times a command is decided before the engine gives up because other processes are faster.
 pub const TRIES_MAX: u32 = 3;
@@ -196,6 +199,8 @@ pub struct Engine {
 /// What all engines of a process have in common.
 #[derive(Debug)]
 struct Shared {
+    /// The places of each engine.
+    in_flight: Mutex<Vec<Arc<Semaphore>>>,
     appended: Arc<watch::Sender<i64>>,
     answers: Arc<Answers>,
     mailboxes: Arc<Mailboxes>,
@@ -208,6 +213,7 @@ impl Shared {
     fn new(pool: PgPool) -> Shared {
         let appended = Arc::new(watch::Sender::new(0));
         Shared {
+            in_flight: Mutex::default(),
             answers: Answers::new(),
             mailboxes: Mailboxes::new(),
             appender: Appender::new(pool.clone(), Arc::clone(&appended)),
@@ -215,6 +221,17 @@ impl Shared {
             lookup: Lookup::new(pool),
             snapshots: Semaphore::new(SNAPSHOTS_AT_ONCE),
         }
+    }
+
+    /// Places for one more engine.
+    fn places(&self) -> Arc<Semaphore> {
+        let places = Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX)));
+        self.engines().push(Arc::clone(&places));
+        places
+    }
+
+    fn engines(&self) -> MutexGuard<'_, Vec<Arc<Semaphore>>> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until everything that a chain has handed over so far is settled. Version and position
@@ -233,16 +250,15 @@ impl Engine {
     /// `pool` should come from [`pool::connect`] with [`pool::Role::Writer`]. Two connections are
     /// opened beside it, with its options: one that appends, one that looks up.
     pub fn new(pool: PgPool, new_event_id: fn() -> Uuid) -> Engine {
-        let in_flight = Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX)));
         let shared = Arc::new(Shared::new(pool.clone()));
-        Engine { pool, new_event_id, in_flight, shared }
+        Engine { pool, new_event_id, in_flight: shared.places(), shared }
     }
 
     /// The same engine with bounds of its own and a pool of its own for reading, so that a crowd on
-    /// the one does not starve the other. Mailboxes and appends are shared.
+    /// the one does not starve the other. Mailboxes and appends are shared. For a few in the life of
+    /// a process: their places are kept until the last of them is gone.
     pub fn beside(&self, pool: PgPool) -> Engine {
-        let in_flight = Arc::new(Semaphore::new(usize::from(COMMANDS_IN_FLIGHT_MAX)));
-        Engine { pool, in_flight, ..self.clone() }
+        Engine { pool, in_flight: self.shared.places(), ..self.clone() }
     }
 
     /// A place among the commands in flight, if one is free for this priority.
@@ -281,12 +297,16 @@ impl Engine {
         Ok(record.fetch_optional(&self.pool).await?)
     }
 
-    /// Takes no more commands and waits until those in flight have ended: before a shutdown.
+    /// Takes no more commands and waits until those in flight have ended: before a shutdown. That
+    /// includes every engine beside this one.
     pub async fn drain(&self) {
         let all = u32::from(COMMANDS_IN_FLIGHT_MAX);
-        if let Ok(permits) = self.in_flight.acquire_many(all).await {
-            permits.forget();
-            self.in_flight.close();
+        let engines = self.shared.engines().clone();
+        for in_flight in engines {
+            if let Ok(permits) = in_flight.acquire_many(all).await {
+                permits.forget();
+                in_flight.close();
+            }
         }
     }
 }

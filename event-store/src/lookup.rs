@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::connection::Kept;
+use crate::connection::{Kept, in_time};
 use crate::read::{Recorded, Row};
 use crate::snapshot::Stored;
 use crate::{CommandRecord, StoreError, StreamKey, Unit};
@@ -83,11 +83,17 @@ impl Lookup {
     }
 
     fn ask(self: &Arc<Self>, question: impl FnOnce(&mut Queue)) {
-        let mut queue = self.queue();
-        question(&mut queue);
-        if !mem::replace(&mut queue.at_work, true) {
-            let connection = mem::take(&mut queue.connection);
-            let worker = Worker { lookup: Arc::clone(self), connection, ended: false };
+        let worker = {
+            let mut queue = self.queue();
+            question(&mut queue);
+            let idle = !mem::replace(&mut queue.at_work, true);
+            idle.then(|| {
+                let connection = mem::take(&mut queue.connection);
+                Worker { lookup: Arc::clone(self), connection, ended: false }
+            })
+        };
+        // Not under the lock: a runtime that is ending drops the worker on the spot, which takes it.
+        if let Some(worker) = worker {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "ends with the queue; whoever asked waits for the answer"
@@ -114,8 +120,9 @@ impl Drop for Worker {
         if !self.ended {
             let mut queue = self.lookup.queue();
             queue.at_work = false;
-            queue.streams.clear();
-            queue.checks.clear();
+            let unanswered = (mem::take(&mut queue.streams), mem::take(&mut queue.checks));
+            drop(queue);
+            drop(unanswered);
         }
     }
 }
@@ -150,27 +157,27 @@ impl Worker {
     async fn beginnings(&mut self, keys: &[StreamKey]) -> Result<Vec<Beginning>, StoreError> {
         let pool = &self.lookup.pool;
         if self.connection.is_open() {
-            match beginnings(self.connection.open(pool).await?, keys).await {
+            match in_time(beginnings(self.connection.open(pool).await?, keys)).await {
                 Ok(found) => return Ok(found),
                 // It may have died long ago. Reading twice does no harm.
                 Err(error) => tracing::info!(%error, "reading again on a new connection"),
             }
             self.connection.give_up();
         }
-        let found = beginnings(self.connection.open(pool).await?, keys).await;
+        let found = in_time(beginnings(self.connection.open(pool).await?, keys)).await;
         Ok(found.inspect_err(|_| self.connection.give_up())?)
     }
 
     async fn checked(&mut self, asked: &[(StreamKey, Uuid)]) -> Result<Vec<Checked>, StoreError> {
         let pool = &self.lookup.pool;
         if self.connection.is_open() {
-            match checked(self.connection.open(pool).await?, asked).await {
+            match in_time(checked(self.connection.open(pool).await?, asked)).await {
                 Ok(found) => return Ok(found),
                 Err(error) => tracing::info!(%error, "looking up again on a new connection"),
             }
             self.connection.give_up();
         }
-        let found = checked(self.connection.open(pool).await?, asked).await;
+        let found = in_time(checked(self.connection.open(pool).await?, asked)).await;
         Ok(found.inspect_err(|_| self.connection.give_up())?)
     }
 }
@@ -311,17 +318,29 @@ pub(crate) struct Fate {
 
 /// The fate of the units' commands, in their order.
 pub(crate) async fn fates(pool: &PgPool, units: &[&Unit]) -> Result<Vec<Option<Fate>>, StoreError> {
+    let mut conn = pool.acquire().await?;
+    let found = in_time(fates_by(&mut conn, units)).await;
+    if found.is_err() {
+        // The pool would ask it whether it is well, which may take for ever.
+        drop(conn.detach());
+    }
+    Ok(found?)
+}
+
+async fn fates_by(
+    conn: &mut PgConnection,
+    units: &[&Unit],
+) -> Result<Vec<Option<Fate>>, sqlx::Error> {
     let stores: Vec<Uuid> = units.iter().map(|unit| unit.stream.store_id).collect();
     let commands: Vec<Uuid> = units.iter().map(|unit| unit.command_id).collect();
-    let mut conn = pool.acquire().await?;
-    let records = records(&mut conn, &stores, &commands).await?;
+    let records = records(&mut *conn, &stores, &commands).await?;
     let positions: Vec<i64> = records.iter().flatten().map(|record| record.position).collect();
     let last_events = sqlx::query!(
         "SELECT position, event_id FROM log.events WHERE position = ANY ($1)",
         &positions
     );
     let last_events: HashMap<i64, Uuid> = last_events
-        .fetch_all(&mut *conn)
+        .fetch_all(conn)
         .await?
         .into_iter()
         .map(|event| (event.position, event.event_id))

@@ -124,6 +124,10 @@ impl Shard {
         if cell.held.is_none() || cell.chain.as_ref().is_none_or(|chain| chain.is_broken()) {
             return;
         }
+        // It would drive out all the others, and then itself.
+        if CACHE_BYTES_MAX / SHARDS < cell.bytes() {
+            return;
+        }
         self.idle_bytes += cell.bytes();
         if let Some(old) = self.idle.put(key, cell) {
             self.idle_bytes -= old.bytes();
@@ -167,5 +171,36 @@ impl Drop for Seat {
                 shard.keep(self.key, cell);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn leave(mailboxes: &Arc<Mailboxes>, id: u128, bytes: usize) {
+        let key = StreamKey { store_id: Uuid::nil(), category: "none", id: Uuid::from_u128(id) };
+        let seat = mailboxes.enter(key).expect("is empty");
+        let mut cell = seat.mailbox.try_lock().expect("nobody else is in it");
+        let place = Place { version: 1, snapshot: 0, bytes };
+        cell.held = Some(Held { state: Box::new(()), place });
+        cell.chain = Some(Chain::at(1, 1));
+    }
+
+    #[test]
+    fn a_state_too_large_to_keep_drives_nobody_out() {
+        let mailboxes = Mailboxes::new();
+        for id in 0..100 {
+            leave(&mailboxes, id, 1_000);
+        }
+        for id in 100..200 {
+            leave(&mailboxes, id, CACHE_BYTES_MAX / SHARDS + 1);
+        }
+        let shards = mailboxes.shards.iter().map(|shard| shard.lock().expect("is whole"));
+        let kept = shards.map(|shard| (shard.idle.len(), shard.idle_bytes));
+        let kept = kept.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1));
+        assert_eq!(kept, (100, 100_000));
     }
 }

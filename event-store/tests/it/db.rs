@@ -75,27 +75,32 @@ impl Held {
 
     /// Waits until that many appends wait.
     pub(crate) async fn until_waiting(&self, appends: i64) {
-        let waiting = "SELECT count(*) FROM pg_stat_activity
-                        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while self.count(waiting).await < appends {
-            sleep(Duration::from_millis(5)).await;
-        }
+        until_waiting(&self.outside, appends).await;
     }
 
     /// Ends the sessions of the appends that wait.
     pub(crate) async fn kill_waiting(&self) {
         let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                      WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        assert!(self.count(kill).await > 0, "nothing waits");
-    }
-
-    async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql).fetch_one(&self.outside).await.unwrap()
+        assert!(count(&self.outside, kill).await > 0, "nothing waits");
     }
 
     pub(crate) async fn let_go(self) {
         self.holder.rollback().await.unwrap();
     }
+}
+
+/// Waits until that many sessions wait for a lock.
+pub(crate) async fn until_waiting(outside: &PgPool, sessions: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while count(outside, waiting).await < sessions {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn count(outside: &PgPool, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(outside).await.unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests make ids as the program does")]

@@ -1,12 +1,15 @@
 //! From a command to its events, exactly once.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use event_store::pool::{self, Role};
-use event_store::{Done, Engine, ExecuteError, Request, StoreError};
+use event_store::{Done, Engine, ExecuteError, KEY_BYTES_MAX, Request, StoreError};
 use sqlx::postgres::PgSslMode;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{self, sleep, timeout};
 use uuid::Uuid;
 
 use crate::account::{ACCOUNT, Account, Command, Refusal, STORE, request};
@@ -251,14 +254,19 @@ async fn a_connection_that_dies_in_the_append_costs_nothing() {
     assert_eq!(balance(&engine, id).await, 2);
 }
 
-#[tokio::test]
-async fn a_lost_answer_is_looked_up_and_a_lost_append_is_sent_again() {
-    let db = Db::new().await;
+/// An engine that reaches the server through a proxy.
+async fn wired(db: &Db) -> (Proxy, Engine) {
     let options = db.options();
     let server = format!("{}:{}", options.get_host(), options.get_port());
     let proxy = Proxy::start(server).await;
     let wired = options.host("127.0.0.1").port(proxy.port).ssl_mode(PgSslMode::Disable);
-    let engine = Engine::new(pool::connect_lazy(wired, Role::Writer, 4), new_id);
+    (proxy, Engine::new(pool::connect_lazy(wired, Role::Writer, 4), new_id))
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_looked_up_and_a_lost_append_is_sent_again() {
+    let db = Db::new().await;
+    let (proxy, engine) = wired(&db).await;
 
     for cut in [Proxy::cut_before, Proxy::cut_after].repeat(5) {
         let id = new_id();
@@ -274,4 +282,103 @@ async fn a_lost_answer_is_looked_up_and_a_lost_append_is_sent_again() {
         assert_eq!(again, Done { replayed: true, ..done });
     }
     assert_eq!(*engine.appended().borrow(), 10);
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_does_not_stop_the_engine() {
+    let db = Db::new().await;
+    let (proxy, engine) = wired(&db).await;
+    let id = new_id();
+    proxy.fall_silent();
+    let command = tokio::spawn({
+        let engine = engine.clone();
+        async move { execute(&engine, request(id, open(MARK))).await }
+    });
+    while !proxy.was_used() {
+        sleep(Duration::from_millis(5)).await;
+    }
+
+    time::pause();
+    time::advance(Duration::from_secs(31)).await;
+    time::resume();
+
+    let done = timeout(Duration::from_secs(5), command).await.expect("it waits for ever");
+    assert_eq!(done.unwrap().unwrap().version, 1);
+    assert_eq!(engine.load(&ACCOUNT, STORE, id).await.unwrap().version, 1);
+}
+
+#[tokio::test]
+async fn a_key_that_no_index_takes_harms_only_its_own_command() {
+    let db = Db::new().await;
+    let engine = db.engine();
+    let held = Held::log(&db).await;
+    let mut before = JoinSet::new();
+    let send = |commands: &mut JoinSet<Answer>, number: &str| {
+        let (engine, opening) = (engine.clone(), request(new_id(), open(number)));
+        commands.spawn(async move { execute(&engine, opening).await });
+    };
+    send(&mut before, "1");
+    held.until_waiting(1).await;
+
+    // Letters that do not compress away.
+    let long: String = (0..200).map(|_| new_id().to_string()).collect();
+    let (mut good, mut bad) = (JoinSet::new(), JoinSet::new());
+    send(&mut good, "2");
+    send(&mut bad, &long);
+    send(&mut bad, "zero \0");
+    send(&mut good, &"x".repeat(KEY_BYTES_MAX));
+    sleep(Duration::from_millis(50)).await;
+    held.let_go().await;
+
+    for answer in good.join_all().await.into_iter().chain(before.join_all().await) {
+        answer.unwrap();
+    }
+    for answer in bad.join_all().await {
+        let error = answer.unwrap_err();
+        let refused = ["TooLarge", "Encode"].iter().any(|name| format!("{error:?}").contains(name));
+        assert!(refused, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn draining_an_engine_drains_those_beside_it() {
+    let db = Db::new().await;
+    let engine = db.engine();
+    let beside = engine.beside(db.pool(Role::Writer));
+    let id = new_id();
+    let held = Held::log(&db).await;
+    let command = tokio::spawn({
+        let beside = beside.clone();
+        async move { execute(&beside, request(id, Command::Deposit { amount: 1 })).await }
+    });
+    held.until_waiting(1).await;
+
+    let drained = timeout(Duration::from_millis(50), engine.drain()).await;
+    assert!(drained.is_err(), "a command is in flight");
+    held.let_go().await;
+    engine.drain().await;
+
+    assert_eq!(balance(&db.engine(), id).await, 1);
+    assert_eq!(command.await.unwrap().unwrap().version, 1);
+    let refused = execute(&beside, request(id, Command::Deposit { amount: 1 })).await;
+    assert!(matches!(refused, Err(ExecuteError::Store(StoreError::Busy))), "{refused:?}");
+}
+
+#[test]
+fn a_runtime_that_ends_takes_no_thread_with_it() {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        let nowhere = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
+        let guard = runtime.enter();
+        let engine = Engine::new(pool::connect_lazy(nowhere, Role::Writer, 1), new_id);
+        drop(guard);
+        drop(runtime);
+        // Like a task in the middle of its work while the runtime closes.
+        let loaded = handle.block_on(engine.load(&ACCOUNT, STORE, new_id()));
+        tell.send(matches!(loaded, Err(StoreError::Panicked))).unwrap();
+    });
+
+    assert_eq!(told.recv_timeout(Duration::from_secs(5)), Ok(true));
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::account::{ACCOUNT, Account, Command, Refusal, STORE, request};
-use crate::db::{Db, Held, new_id};
+use crate::db::{Db, Held, new_id, until_waiting};
 
 type Answer = Result<Done, ExecuteError<Refusal>>;
 
@@ -135,6 +135,35 @@ async fn a_version_that_another_process_made_is_not_taken_for_ours() {
         assert!(balance >= 0, "overdrawn at {}", event.position);
     }
     assert_eq!(balance, 1);
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_take_the_version_another_process_made_for_ours() {
+    let db = Db::new().await;
+    let engine = db.engine();
+    let id = new_id();
+    send(&engine, deposit(id, 5)).await.unwrap().unwrap();
+    // Stops appends before they begin, and questions about commands.
+    let mut theirs = db.admin.begin().await.unwrap();
+    let stop = "SELECT pg_advisory_xact_lock(20261120, 1)";
+    sqlx::query(stop).execute(&mut *theirs).await.unwrap();
+    sqlx::query("LOCK TABLE log.commands").execute(&mut *theirs).await.unwrap();
+
+    // The second is refused on version 2 of ours, with nothing left. Version 2 of the log has 10.
+    let first = send(&engine, withdraw(id, 5));
+    let second = send(&engine, withdraw(id, 4));
+    until_waiting(&db.admin, 2).await;
+    let append = r#"SELECT log.append(ARRAY[$1], ARRAY['account'], ARRAY[$2], ARRAY[1::bigint],
+        ARRAY[gen_random_uuid()], ARRAY['\x00'::bytea], ARRAY['\x7b7d'::bytea],
+        '{}', '{}', '{}', '{}', ARRAY[1], ARRAY['AccountDeposited'], ARRAY[1::smallint],
+        ARRAY[gen_random_uuid()], ARRAY['{"type":"Deposited","amount":5}'::bytea])"#;
+    sqlx::query(append).bind(STORE).bind(id).execute(&mut *theirs).await.unwrap();
+    theirs.commit().await.unwrap();
+
+    first.await.unwrap().unwrap();
+    let second = second.await.unwrap();
+    assert!(second.is_ok(), "at no time was there less than 5: {second:?}");
+    assert_eq!(balance(&engine, id).await, 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A wire between the engine and PostgreSQL that can be cut at the worst moment.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -12,6 +13,7 @@ pub(crate) const MARK: &str = "cut here";
 const WHOLE: u8 = 0;
 const BEFORE: u8 = 1;
 const AFTER: u8 = 2;
+const SILENT: u8 = 3;
 
 #[derive(Clone)]
 pub(crate) struct Proxy {
@@ -44,6 +46,11 @@ impl Proxy {
         self.scissors.store(AFTER, Ordering::SeqCst);
     }
 
+    /// The next marked append is lost, and nobody is told: as when a cable is pulled.
+    pub(crate) fn fall_silent(&self) {
+        self.scissors.store(SILENT, Ordering::SeqCst);
+    }
+
     pub(crate) fn was_used(&self) -> bool {
         self.scissors.load(Ordering::SeqCst) == WHOLE
     }
@@ -60,6 +67,9 @@ impl Proxy {
                     let cut = if marked { self.scissors.swap(WHOLE, Ordering::SeqCst) } else { WHOLE };
                     if cut == BEFORE {
                         return;
+                    }
+                    if cut == SILENT {
+                        pending::<()>().await;
                     }
                     server.write_all(asked).await.unwrap();
                     if cut == AFTER {
