@@ -9,7 +9,7 @@ use providers::payment::{PaymentProvider, Sandbox};
 use sqlx::PgPool;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
-use write_api::WriteState;
+use write_api::{Crowd, WriteState};
 
 use crate::health;
 
@@ -58,7 +58,8 @@ pub fn read(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
 }
 
 fn write_state(ctx: &Ctx) -> WriteState {
-    WriteState { ctx: ctx.clone(), provider: PaymentProvider::Sandbox(Sandbox::default()) }
+    let provider = PaymentProvider::Sandbox(Sandbox::default());
+    WriteState { ctx: ctx.clone(), provider, crowd: Crowd::default() }
 }
 
 fn finish(

@@ -17,12 +17,14 @@ use crate::{
 };
 
 mod begin;
+mod stock;
 mod view;
 
 pub use begin::{
     BeginError, Begun, HOLD, IMPORT_LINES_MAX, IMPORT_QUANTITY_MAX, LINES_MAX, LineError,
     LineProblem, NewCheckout, NewLine, QUANTITY_MAX, begin, new_checkout_id,
 };
+pub use stock::shortages;
 pub use view::{CheckoutStatus, CheckoutView, current, settled};
 
 /// How the engine reads checkouts. They have no names of their own.

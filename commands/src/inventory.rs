@@ -43,6 +43,15 @@ pub async fn adjust(
     run(ctx, &STOCK_ITEM, variant_id.0, intent, command).await
 }
 
+/// Refused with [`StockItemError::InsufficientStock`] if fewer units are left to sell, and does
+/// nothing otherwise. One round trip, shared with others who ask at the same time.
+///
+/// `replayed` if the command id is one that was carried out before, whatever it was.
+pub async fn require(ctx: &Ctx, intent: &Intent, variant_id: VariantId, quantity: u32) -> Outcome {
+    let command = StockItemCommand::Require { quantity, at: intent.at };
+    run(ctx, &STOCK_ITEM, variant_id.0, intent, command).await
+}
+
 /// Units to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewHold {

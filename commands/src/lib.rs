@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use cqrs_es::Aggregate;
+use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
     ids::{CommandId, StoreId},
     metadata::{Actor, Metadata},
@@ -102,6 +102,43 @@ impl Intent {
             deadline: None,
         }
     }
+}
+
+/// Puts one command to an aggregate that the caller knows, and takes what is known to where the
+/// command leaves the aggregate. That needs no reading unless somebody else has moved it: the
+/// engine says whether the command was decided on the version known, and what is decided on the
+/// same state is the same.
+///
+/// `intent.expected` is not looked at.
+pub(crate) async fn run_on<A>(
+    ctx: &Ctx,
+    kind: &'static Kind<A>,
+    id: Uuid,
+    intent: &Intent,
+    (command, known): (A::Command, &mut Loaded<A>),
+) -> Result<(), CommandError<A::Error>>
+where
+    A: Aggregate<Services = ()> + 'static,
+    A::Command: Clone + Send + Sync + 'static,
+    A::Error: Send + 'static,
+{
+    let still = Intent { expected: Some(known.version), ..intent.clone() };
+    match run(ctx, kind, id, &still, command.clone()).await {
+        Ok(done) if !done.replayed => {
+            let sink = EventSink::default();
+            known.state.handle(command, &(), &sink).await.map_err(CommandError::Rejected)?;
+            (known.version, known.position) = (done.version, done.position);
+            return Ok(());
+        }
+        Ok(_) => {}
+        Err(CommandError::Stale { .. }) => {
+            let anyhow = Intent { expected: None, ..still };
+            run(ctx, kind, id, &anyhow, command).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    *known = ctx.engine.load(kind, intent.store_id.0, id).await.map_err(CommandError::Store)?;
+    Ok(())
 }
 
 /// Puts one command to one aggregate.

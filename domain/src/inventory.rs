@@ -45,6 +45,10 @@ pub enum StockItemCommand {
     Receive { receipt: Receipt, at: DateTime<Utc> },
     /// The count was wrong.
     Adjust { correction: Correction, at: DateTime<Utc> },
+    /// Refused if fewer units are left to sell; nothing happens otherwise, nor if nothing ever
+    /// came in: whether there is such a variant is not ours to say. For whoever wants to know
+    /// before much is done for a buyer; only `Reserve` makes sure.
+    Require { quantity: u32, at: DateTime<Utc> },
     /// Holds units for a checkout, until a moment. One hold per checkout: the caller adds up the
     /// lines of the same variant.
     Reserve { reservation_id: CheckoutId, quantity: u32, until: DateTime<Utc>, at: DateTime<Utc> },

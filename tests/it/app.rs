@@ -1,7 +1,7 @@
 //! The program in memory: both APIs, the process manager and the projectors, a still clock.
 
 use std::{
-    future::Future,
+    future::{Future, IntoFuture as _},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -158,6 +158,15 @@ impl App {
             clock,
             keys,
         }
+    }
+
+    /// Serves it on an address of its own, until the story ends.
+    #[expect(clippy::disallowed_methods, reason = "ends with the runtime of the story")]
+    pub(crate) async fn serve(&self) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, self.router.clone()).into_future());
+        format!("http://{address}")
     }
 
     /// Moves the clock.

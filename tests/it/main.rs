@@ -6,6 +6,7 @@ mod architecture;
 mod catalog;
 mod checkout;
 mod edge;
+mod flash_sale;
 mod idempotency;
 mod import;
 mod openapi;

@@ -243,17 +243,23 @@ fn the_journal_can_be_read_by_its_store_and_changed_by_nobody() {
 #[test]
 fn a_burst_of_refusals_is_answered_fast_and_stays_bounded() {
     story(async |app: App| {
-        let (began, nameless) = (Instant::now(), json!({}));
-        for _ in 0..100 {
-            let send = |_| app.post("/api/v1/products", &nameless);
-            let refused = join_all((0..100).map(send)).await;
-            assert!(refused.iter().all(|it| it.status == StatusCode::UNPROCESSABLE_ENTITY));
+        let nameless = json!({});
+        let mut spent = Vec::new();
+        for _ in 0..10 {
+            let began = Instant::now();
+            for _ in 0..10 {
+                let send = |_| app.post("/api/v1/products", &nameless);
+                let refused = join_all((0..100).map(send)).await;
+                assert!(refused.iter().all(|it| it.status == StatusCode::UNPROCESSABLE_ENTITY));
+            }
+            spent.push(began.elapsed());
         }
-        let spent = began.elapsed();
         // What is lost is said in the process's log; what is there is whole.
         let entries = journal(&app.owner, 9_000).await;
         assert!(entries.len() <= 10_000, "{}", entries.len());
-        assert!(spent < Duration::from_secs(30), "10,000 refusals took {spent:?}");
+        // A journal that anybody waited for would be slower the fuller it is.
+        spent[1..].sort();
+        assert!(spent[5] < 3 * spent[0] + Duration::from_secs(1), "{spent:?}");
     });
 }
 

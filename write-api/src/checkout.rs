@@ -22,11 +22,13 @@ use crate::sender::{KeyedSender, Sender};
 
 mod answer;
 mod body;
+mod crowd;
 mod problem;
 mod rest;
 
 use answer::{Asked, CheckoutBody, answer};
 use body::{BeginCheckout, CompleteCheckout, ConfirmAction};
+pub use crowd::Crowd;
 use problem::problem;
 
 pub(crate) fn api() -> Api<WriteState> {
@@ -55,7 +57,15 @@ async fn begin(
     Body { value, digest }: Body<BeginCheckout>,
 ) -> Result<Response, Problem> {
     let intent = sender.intent(&digest);
-    let begun = use_case::begin(&state.ctx, &intent, value.into_checkout()?).await;
+    let new = value.into_checkout()?;
+    let variants = new.lines.iter().map(|line| line.variant_id).take(use_case::LINES_MAX).collect();
+    // Kept until the process rests: what it does then is what the turn is for.
+    let _turns = state.crowd.turns(sender.store_id(), variants, sender.deadline()).await?;
+    let short = use_case::shortages(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
+    if !short.is_empty() {
+        return Err(problem::insufficient_stock(&short));
+    }
+    let begun = use_case::begin(&state.ctx, &intent, new).await;
     let begun = begun.map_err(problem::not_begun)?;
     let journey = Journey::of(&sender, begun.checkout_id);
     let mut response = journey.rested(&state, Asked::Begin, begun.done).await?;

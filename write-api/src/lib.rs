@@ -15,6 +15,8 @@ mod order;
 mod refusal;
 mod sender;
 
+pub use checkout::Crowd;
+
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WriteState {
@@ -22,6 +24,8 @@ pub struct WriteState {
     pub ctx: Ctx,
     /// Makes tokens of card numbers.
     pub provider: PaymentProvider,
+    /// Who waits to buy what.
+    pub crowd: Crowd,
 }
 
 /// Every command, and the checkout as the write side knows it, under `/api/v1`.

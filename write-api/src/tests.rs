@@ -18,7 +18,7 @@ use sqlx::postgres::PgPoolOptions;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::WriteState;
+use crate::{Crowd, WriteState};
 
 fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
@@ -44,7 +44,7 @@ fn app() -> (Router, String) {
         lifetime: TimeDelta::hours(1),
     };
     let token = keys.issue(&request, noon());
-    let router = router.with_state(WriteState { ctx, provider });
+    let router = router.with_state(WriteState { ctx, provider, crowd: Crowd::default() });
     (Edge::new(keys, noon, new_id).wrap(router), token)
 }
 

@@ -1,6 +1,6 @@
 //! Beginning a checkout: prices come from the catalogue, never from the client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
 use domain::catalog::{NotSellable, Offer};
@@ -10,6 +10,7 @@ use event_schemas::{
     order::{Channel, Charge, OrderLine},
 };
 use event_store::{Done, StoreError};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{BeginCheckout, CheckoutCommand, CheckoutError, of_journey, record};
 use crate::{CommandError, Ctx, Intent, catalog};
@@ -28,6 +29,9 @@ pub const IMPORT_LINES_MAX: usize = 1_000;
 
 /// Units of one line of an order that is taken over.
 pub const IMPORT_QUANTITY_MAX: u32 = 1_000_000;
+
+/// Variants of one checkout that are looked up at a time: each takes a connection for a moment.
+const LOOK_UPS_AT_ONCE: usize = 4;
 
 /// What somebody wants to buy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,11 +139,15 @@ pub fn new_checkout_id(intent: &Intent) -> CheckoutId {
 
 /// Begins a checkout: its process holds the stock and, with `payment_method`, pays.
 ///
-/// Looks up each variant once. A repeat of the command gets the first answer, whatever became of
-/// the catalogue since.
+/// Looks up each variant once, a few at a time, while it asks whether this is a repeat. A repeat
+/// of the command gets the first answer, whatever became of the catalogue since.
 pub async fn begin(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begun, BeginError> {
     let checkout_id = new_checkout_id(intent);
-    if let Some(first) = ctx.engine.command(intent.store_id.0, intent.command_id.0).await? {
+    let limits = check_limits(&new);
+    let lines: &[NewLine] = if limits.is_ok() { &new.lines } else { &[] };
+    let first = ctx.engine.command(intent.store_id.0, intent.command_id.0);
+    let (first, offers) = tokio::join!(first, offers(ctx, intent, lines));
+    if let Some(first) = first? {
         if first.fingerprint != intent.fingerprint {
             return Err(CommandError::KeyReused.into());
         }
@@ -147,8 +155,8 @@ pub async fn begin(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begun
         let done = Done { id, version: first.version, position: first.position, replayed: true };
         return Ok(Begun { checkout_id, done });
     }
-    check_limits(&new)?;
-    let offers = offers(ctx, intent, &new.lines).await?;
+    limits?;
+    let offers = offers?;
     let begin = BeginCheckout {
         checkout_id,
         lines: price_lines(checkout_id, &new, &offers).map_err(BeginError::Lines)?,
@@ -188,16 +196,14 @@ fn check_limits(new: &NewCheckout) -> Result<(), BeginError> {
 type Offers = BTreeMap<VariantId, (ProductId, Offer)>;
 
 async fn offers(ctx: &Ctx, intent: &Intent, lines: &[NewLine]) -> Result<Offers, StoreError> {
-    let mut offers = Offers::new();
-    for line in lines {
-        if offers.contains_key(&line.variant_id) {
-            continue;
-        }
-        if let Some(found) = catalog::find_variant(ctx, intent.store_id, line.variant_id).await? {
-            offers.insert(found.variant_id, (found.product_id, found.offer));
-        }
-    }
-    Ok(offers)
+    let variants: BTreeSet<VariantId> = lines.iter().map(|line| line.variant_id).collect();
+    let found = stream::iter(variants)
+        .map(|variant_id| catalog::find_variant(ctx, intent.store_id, variant_id))
+        .buffer_unordered(LOOK_UPS_AT_ONCE);
+    let offer = async |found: Option<catalog::FoundVariant>| {
+        Ok(found.map(|found| (found.variant_id, (found.product_id, found.offer))))
+    };
+    found.try_filter_map(offer).try_collect().await
 }
 
 fn price_lines(

@@ -141,9 +141,10 @@ pub async fn settled(
             let decoded =
                 (CHECKOUT.decode)(&event.event_type, event.schema_version, &event.payload);
             let position_of = event.position;
-            checkout.apply(
-                decoded.map_err(|source| StoreError::Decode { position: position_of, source: source.into() })?,
-            );
+            checkout.apply(decoded.map_err(|source| StoreError::Decode {
+                position: position_of,
+                source: source.into(),
+            })?);
             version = event.version;
             if position <= event.position && checkout.rests() {
                 return Ok(view(checkout_id, &checkout, (version, event.position)));

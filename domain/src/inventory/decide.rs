@@ -27,6 +27,10 @@ impl StockItem {
         match command {
             StockItemCommand::Receive { receipt, at } => self.receive(receipt, at),
             StockItemCommand::Adjust { correction, at } => self.adjust(correction, at),
+            StockItemCommand::Require { quantity, at } => {
+                check::quantity(quantity)?;
+                self.require(quantity, at)
+            }
             StockItemCommand::Reserve { reservation_id, quantity, until, at } => {
                 check::quantity(quantity)?;
                 check::hold_end(until, at)?;
@@ -84,6 +88,13 @@ impl StockItem {
         let adjusted = StockAdjusted { location, delta, reason, reference, at };
         events.push(StockItemEvent::Adjusted(adjusted));
         Ok(events)
+    }
+
+    fn require(&self, quantity: u32, at: DateTime<Utc>) -> Decision {
+        if self.places.is_empty() {
+            return Ok(vec![]);
+        }
+        self.choose(quantity, &self.over(None, at)).map(|_| vec![])
     }
 
     fn reserve(

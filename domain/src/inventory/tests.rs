@@ -59,6 +59,17 @@ fn a_variant_is_kept_at_200_places_at_most() {
 }
 
 #[test]
+fn what_is_required_is_there_or_refused_and_nothing_happens() {
+    let require = |quantity| StockItemCommand::Require { quantity, at: minute(0) };
+    given(vec![received("main", 2)]).when(require(2)).then_expect_events(vec![]);
+    given(vec![received("main", 2)])
+        .when(require(3))
+        .then_expect_error(StockItemError::InsufficientStock { requested: 3, available: 2 });
+    given(vec![]).when(require(3)).then_expect_events(vec![]);
+    given(vec![]).when(require(0)).then_expect_error(StockItemError::QuantityOutOfRange);
+}
+
+#[test]
 fn a_count_is_corrected_with_a_reason() {
     given(vec![received("main", 10)])
         .when(adjust("main", -3))

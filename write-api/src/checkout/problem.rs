@@ -92,7 +92,8 @@ pub(super) fn failed(failure: Option<&FailureCause>) -> Problem {
     }
 }
 
-fn insufficient_stock(lines: &[Shortage]) -> Problem {
+/// There are not enough units.
+pub(super) fn insufficient_stock(lines: &[Shortage]) -> Problem {
     let lines: Vec<Value> = lines.iter().map(|line| json!(line)).collect();
     Problem::new("insufficient_stock").extra("lines", lines)
 }
