@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::Done;
@@ -26,7 +26,8 @@ pub(crate) struct Answers(Mutex<Table>);
 
 #[derive(Debug)]
 struct Table {
-    in_flight: HashMap<Key, (Fingerprint, watch::Receiver<()>)>,
+    /// With those who wait for the end; most commands have none.
+    in_flight: HashMap<Key, (Fingerprint, Vec<oneshot::Sender<()>>)>,
     given: LruCache<Key, (Fingerprint, Done)>,
 }
 
@@ -35,8 +36,8 @@ struct Table {
 pub(crate) enum Found {
     /// Carry it out, and say so at the end.
     Nothing(FirstTime),
-    /// Ask again once this has ended.
-    InFlight(watch::Receiver<()>),
+    /// Ask again once this has ended, which it does without a value.
+    InFlight(oneshot::Receiver<()>),
     /// It is done.
     Answer(Done),
     /// Another command has this id.
@@ -49,7 +50,6 @@ pub(crate) struct FirstTime {
     answers: Arc<Answers>,
     key: Key,
     fingerprint: Fingerprint,
-    _ended: watch::Sender<()>,
 }
 
 impl Answers {
@@ -64,15 +64,18 @@ impl Answers {
             return if *first == fingerprint { Found::Answer(*done) } else { Found::Reused };
         }
         match table.in_flight.entry(key) {
-            Entry::Occupied(entry) if entry.get().0 == fingerprint => {
-                Found::InFlight(entry.get().1.clone())
+            Entry::Occupied(mut entry) if entry.get().0 == fingerprint => {
+                let (waiting, ended) = oneshot::channel();
+                let all = &mut entry.get_mut().1;
+                // Those who lost patience may come again and again.
+                all.retain(|waiting| !waiting.is_closed());
+                all.push(waiting);
+                Found::InFlight(ended)
             }
             Entry::Occupied(_) => Found::Reused,
             Entry::Vacant(entry) => {
-                let (ended, in_flight) = watch::channel(());
-                entry.insert((fingerprint, in_flight));
-                let answers = Arc::clone(self);
-                Found::Nothing(FirstTime { answers, key, fingerprint, _ended: ended })
+                entry.insert((fingerprint, Vec::new()));
+                Found::Nothing(FirstTime { answers: Arc::clone(self), key, fingerprint })
             }
         }
     }

@@ -92,7 +92,7 @@ impl Engine {
     /// Stores all units or none, in one round trip; answers one [`Done`] per unit.
     ///
     /// Units of one stream may follow each other if each expects the version the one before it
-    /// leaves behind. At most [`EVENTS_PER_APPEND_MAX`] events in all. Dropping the future leaves
+    /// leaves behind. At most 2,000 events in all. Dropping the future leaves
     /// the outcome open, so call it from a task that runs to its end.
     pub async fn append(&self, units: Vec<Unit>) -> Result<Vec<Done>, AppendError> {
         let units: Vec<&Unit> = units.iter().collect();

@@ -23,11 +23,11 @@ use batch::Batch;
 
 /// Events one call takes, unless a single unit has more. A longer call is hardly cheaper per event
 /// and everybody behind it waits longer.
-pub const EVENTS_PER_CALL_MAX: usize = 500;
+const EVENTS_PER_CALL_MAX: usize = 500;
 
 /// Bytes of payloads one call takes, unless a single unit has more: what a socket carries in about
 /// 10 ms, so that one fat command does not hold up many small ones.
-pub const BYTES_PER_CALL_MAX: usize = 4 * 1024 * 1024;
+const BYTES_PER_CALL_MAX: usize = 4 * 1024 * 1024;
 
 /// Times lost commands are looked up before their outcome is reported as unknown.
 const LOOK_UPS_MAX: u32 = 5;
@@ -219,8 +219,11 @@ impl Worker {
                         && losers.len() == count
                         && losers.iter().all(|loser| loser.why == Refusal::Repeated) => {}
                 Err(AppendError::Refused(losers)) => {
-                    // Should a lost append still come, it is refused as this one was.
-                    lost = None;
+                    // Should a lost append still come, it is refused as this one was; unless it was
+                    // for a key, which may be let go in between.
+                    if losers.iter().any(|loser| !matches!(loser.why, Refusal::KeyTaken { .. })) {
+                        lost = None;
+                    }
                     batch.refused(losers);
                     continue;
                 }

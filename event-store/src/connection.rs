@@ -20,7 +20,8 @@ pub(crate) async fn in_time<T>(
     within(ANSWER_WAIT_MAX, call).await
 }
 
-async fn within<T>(
+/// Ends a call that is not answered within `limit`.
+pub(crate) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {

@@ -22,12 +22,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::load::Replayed;
 use crate::read::{WINDOW, read_stream};
-use crate::snapshot::Draft;
 use crate::{
     AppendError, Engine, ExecuteError, Kind, Loaded, NewEvent, Priority, Recorded, Refusal,
-    SNAPSHOT_EVERY, StoreError, StreamKey, Unit,
+    StoreError, StreamKey, Unit,
 };
 
 /// The metadata key whose value, where it is a UUID, is the id of the command.
@@ -145,17 +143,8 @@ impl<A: Aggregate + 'static> CqrsStore<A> {
         Ok(EventEnvelope { aggregate_id, sequence, payload, metadata })
     }
 
-    /// The aggregate as it stands in the log. A state that took long to load is kept as a snapshot:
-    /// only here is it known that every event in it is stored.
     async fn load(&self, aggregate_id: &str) -> Result<Loaded<A>, StoreError> {
-        let key = StreamKey::of::<A>(self.store_id, stream_id(aggregate_id));
-        let Replayed { loaded, snapshot, .. } = self.engine.replay(self.kind, key).await?;
-        if SNAPSHOT_EVERY <= loaded.version - snapshot
-            && let Some(draft) = Draft::of(self.kind, &key, loaded.version, &loaded.state)
-        {
-            self.engine.keep(draft, key, loaded.position).await;
-        }
-        Ok(loaded)
+        self.engine.load(self.kind, self.store_id, stream_id(aggregate_id)).await
     }
 
     async fn read(&self, aggregate_id: &str) -> Result<Vec<EventEnvelope<A>>, StoreError> {

@@ -19,7 +19,7 @@ use crate::{
 use decide::{Decided, Still};
 
 /// How long a command without a deadline waits for its stream's turn before it is refused as busy.
-pub const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
+const TURN_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Times a command is decided again because one before it in the queue was not stored. Each time
 /// at least that one has left the queue.
@@ -88,10 +88,10 @@ impl Engine {
                 Found::Nothing(first) => break first,
                 Found::Answer(done) => return Ok(Done { replayed: true, ..done }),
                 Found::Reused => return Err(ExecuteError::CommandReused),
-                Found::InFlight(mut ended) => {
-                    let until = request.deadline.unwrap_or_else(|| Instant::now() + TURN_WAIT_MAX);
+                Found::InFlight(ended) => {
+                    let (until, late) = patience(request.deadline);
                     // It ends by being dropped, which is an error to the channel and none to us.
-                    timeout_at(until, ended.changed()).await.map_err(|_| StoreError::Busy)?.ok();
+                    timeout_at(until, ended).await.map_err(|_| late)?.ok();
                 }
             }
         };
@@ -162,11 +162,10 @@ impl Engine {
         A: Aggregate<Services = ()> + 'static,
         A::Command: Clone,
     {
-        let until = request.deadline.unwrap_or_else(|| Instant::now() + TURN_WAIT_MAX);
-        let late = || if request.deadline.is_some() { StoreError::Late } else { StoreError::Busy };
-        let mut cell = timeout_at(until, seat.turn()).await.map_err(|_| late())?;
+        let (until, late) = patience(request.deadline);
+        let Ok(mut cell) = timeout_at(until, seat.turn()).await else { return Err(late) };
         if until <= Instant::now() {
-            return Err(late());
+            return Err(late);
         }
         self.decide_on(&mut cell, kind, request).await
     }
@@ -224,6 +223,14 @@ impl Engine {
             tracing::warn!(?error, category = key.category, "a snapshot is not kept");
         }
         fail::fail_point!("engine::after-snapshot");
+    }
+}
+
+/// How long a command waits for others, and what it is told then.
+fn patience(deadline: Option<Instant>) -> (Instant, StoreError) {
+    match deadline {
+        Some(deadline) => (deadline, StoreError::Late),
+        None => (Instant::now() + TURN_WAIT_MAX, StoreError::Busy),
     }
 }
 

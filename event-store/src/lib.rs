@@ -1,7 +1,7 @@
 //! The engine: appends events to the log of one PostgreSQL database, and reads them back.
 //!
 //! Knows no context: an aggregate comes in as a type of `cqrs-es` and a [`Kind`]. The SQL side is
-//! `migrations/*_log.sql`. What the log promises:
+//! `migrations/*_log.sql` and `*_append.sql`. What the log promises:
 //!
 //! - Positions are dense and in commit order: 1, 2, 3, … Every reader here asserts it.
 //! - A command id takes effect once per store, however often it is sent (for 35 days at least).
@@ -45,20 +45,18 @@ use lookup::Lookup;
 use mailbox::Mailboxes;
 
 pub use append::{AppendError, Loser, NewEvent, Refusal, Unit};
-pub use appender::{BYTES_PER_CALL_MAX, EVENTS_PER_CALL_MAX};
 pub use error::{ExecuteError, StoreError};
-pub use execute::TURN_WAIT_MAX;
 pub use hash::leaf_hash;
 pub use load::Loaded;
-pub use mailbox::{CACHE_BYTES_MAX, CACHE_ENTRIES_MAX, MAILBOX_MAX};
+pub use mailbox::MAILBOX_MAX;
 pub use read::Recorded;
-pub use snapshot::{SNAPSHOT_BYTES_MAX, SNAPSHOT_EVERY};
+pub use snapshot::SNAPSHOT_EVERY;
 
 /// Events one command may make. A command that wants more should have been several.
 pub const EVENTS_PER_COMMAND_MAX: usize = 500;
 
 /// Events one append may carry: what a call carries in well under 100 ms of holding the lock.
-pub const EVENTS_PER_APPEND_MAX: usize = 2_000;
+pub(crate) const EVENTS_PER_APPEND_MAX: usize = 2_000;
 
 /// Bytes of one event's payload, and of its metadata.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
@@ -72,7 +70,7 @@ pub const KEY_BYTES_MAX: usize = 1_024;
 /// Times a command is decided before the engine gives up because other processes are faster.
 pub const TRIES_MAX: u32 = 3;
 
-/// Commands one process may have in flight, waiting included. More are refused at once with
+/// Commands one engine may have in flight, waiting included. More are refused at once with
 /// [`StoreError::Busy`]: each holds its body in memory, and the wait would outlast its caller.
 pub const COMMANDS_IN_FLIGHT_MAX: u16 = 1_024;
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::lookup::{Beginning, FIRST_EVENTS};
 use crate::read::{Recorded, WINDOW, assert_contiguous, read_stream};
+use crate::snapshot::{Draft, SNAPSHOT_EVERY};
 use crate::{Engine, Kind, StoreError, StreamKey};
 
 /// An aggregate as of one version.
@@ -21,7 +22,7 @@ pub struct Loaded<A> {
 #[derive(Debug)]
 pub(crate) struct Replayed<A> {
     pub(crate) loaded: Loaded<A>,
-    /// Version of the snapshot it began with; 0 if none.
+    /// Version of the last snapshot of it; 0 if none.
     pub(crate) snapshot: i64,
     /// Bytes read for it: how large the state is, roughly.
     pub(crate) bytes: usize,
@@ -40,7 +41,26 @@ impl Engine {
         Ok(self.replay(kind, key).await?.loaded)
     }
 
+    /// As [`Engine::load`]. A state that took long to load is kept as a snapshot: a stream that only
+    /// refuses makes no events with which one would come.
     pub(crate) async fn replay<A: Aggregate>(
+        &self,
+        kind: &Kind<A>,
+        key: StreamKey,
+    ) -> Result<Replayed<A>, StoreError> {
+        let mut replayed = self.read_all(kind, key).await?;
+        let Loaded { state, version, position } = &replayed.loaded;
+        if SNAPSHOT_EVERY <= version - replayed.snapshot
+            && let Some(draft) = Draft::of(kind, &key, *version, state)
+        {
+            // What many events leave behind is far smaller than they are.
+            (replayed.snapshot, replayed.bytes) = (*version, draft.bytes());
+            self.keep(draft, key, *position).await;
+        }
+        Ok(replayed)
+    }
+
+    async fn read_all<A: Aggregate>(
         &self,
         kind: &Kind<A>,
         key: StreamKey,

@@ -9,19 +9,21 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::connection::{Kept, in_time};
+use crate::connection::{Kept, in_time, within};
+use crate::pool::ACQUIRE_TIMEOUT;
 use crate::read::{Recorded, Row};
 use crate::snapshot::Stored;
 use crate::{CommandRecord, StoreError, StreamKey, Unit};
 
-/// Streams one round trip reads. With [`FIRST_EVENTS`] each, at most 4 MiB of ordinary events.
-const STREAMS_PER_CALL_MAX: usize = 64;
+/// Streams one round trip reads: with [`FIRST_EVENTS`] each, under 1 MiB of ordinary events, and
+/// 256 MiB of the largest there may be.
+const STREAMS_PER_CALL_MAX: usize = 16;
 
 /// Commands one round trip looks up.
 const CHECKS_PER_CALL_MAX: usize = 512;
 
 /// Events of a stream (after its snapshot) that come with the first read; most streams have fewer.
-pub(crate) const FIRST_EVENTS: i64 = 100;
+pub(crate) const FIRST_EVENTS: i64 = 32;
 
 /// The beginning of a stream.
 #[derive(Debug)]
@@ -319,7 +321,7 @@ pub(crate) struct Fate {
 /// The fate of the units' commands, in their order.
 pub(crate) async fn fates(pool: &PgPool, units: &[&Unit]) -> Result<Vec<Option<Fate>>, StoreError> {
     let mut conn = pool.acquire().await?;
-    let found = in_time(fates_by(&mut conn, units)).await;
+    let found = within(ACQUIRE_TIMEOUT, fates_by(&mut conn, units)).await;
     if found.is_err() {
         // The pool would ask it whether it is well, which may take for ever.
         drop(conn.detach());

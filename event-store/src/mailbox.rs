@@ -16,15 +16,15 @@ use tokio::sync;
 use crate::StreamKey;
 use crate::chain::Chain;
 
-/// Commands in one mailbox, the one at work included. Half of what a process has in flight, so
+/// Commands in one mailbox, the one at work included. Half of what an engine has in flight, so
 /// that one hot stream leaves room for the others.
 pub const MAILBOX_MAX: usize = 512;
 
 /// States kept of streams that nobody is at work on.
-pub const CACHE_ENTRIES_MAX: usize = 32_768;
+const CACHE_ENTRIES_MAX: usize = 32_768;
 
 /// Bytes of those states, as JSON; in memory about twice as much.
-pub const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Parts with a lock each, so that threads seldom meet. A power of two.
 const SHARDS: usize = 16;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor as _, PgConnection};
 
+use crate::connection::within;
+
 /// What a pool may do: the role each of its connections takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -138,8 +140,8 @@ pub fn pool_options(connections_max: u32) -> PgPoolOptions {
 async fn roll_back(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     // Alone, `ROLLBACK` would leave a warning in the server's log nearly each time. If a failed
     // transaction is open, `BEGIN` is refused and the connection is closed, which is as good.
-    conn.execute("BEGIN; ROLLBACK").await?;
-    Ok(true)
+    let rolled_back = within(ACQUIRE_TIMEOUT, conn.execute("BEGIN; ROLLBACK")).await;
+    rolled_back.map(|_| true)
 }
 
 /// Refuses a server that could lose what it has acknowledged to sessions of `role`, or is too old.

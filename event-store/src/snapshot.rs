@@ -12,7 +12,7 @@ use crate::{Kind, StoreError, StreamKey};
 pub const SNAPSHOT_EVERY: i64 = if cfg!(feature = "failpoints") { 20 } else { 500 };
 
 /// Bytes of a state that is kept. Above this, reading it would cost more than it saves.
-pub const SNAPSHOT_BYTES_MAX: usize = 4 * 1024 * 1024;
+const SNAPSHOT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A row of `log.snapshots`.
 #[derive(Clone, Debug)]

@@ -25,7 +25,7 @@ impl Batch {
         while let Some(next) = queue.front() {
             if let Some(unit) = &next.entry.unit {
                 events += unit.events.len();
-                bytes += unit.bytes();
+                bytes += unit.bytes() + unit.metadata.len();
             }
             let full = EVENTS_PER_CALL_MAX < events || BYTES_PER_CALL_MAX < bytes;
             if full && !waiting.is_empty() {
@@ -86,8 +86,16 @@ impl Batch {
     /// These of the units without a verdict were not stored, nor were the others.
     pub(super) fn refused(&mut self, losers: Vec<Loser>) {
         let open = self.open();
+        let mut outrun = HashSet::new();
         for Loser { unit, why } in losers {
-            self.verdicts[open[unit]] = Some(Settled::Refused(why));
+            let at = open[unit];
+            let chain = Arc::as_ptr(&self.waiting[at].entry.chain).addr();
+            // The log names every unit of a stream that moved. Only the first was outrun; the others
+            // rest on it, and have not had their try.
+            if matches!(why, Refusal::Version { .. }) && !outrun.insert(chain) {
+                continue;
+            }
+            self.verdicts[at] = Some(Settled::Refused(why));
         }
     }
 

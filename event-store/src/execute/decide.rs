@@ -156,12 +156,7 @@ impl Engine {
         let loaded = replayed.loaded;
         let chain = Chain::at(loaded.version, loaded.position);
         cell.chain = Some(Arc::clone(&chain));
-        let bytes = match loaded.version - replayed.snapshot {
-            // What many events leave behind is far smaller than they are.
-            SNAPSHOT_EVERY.. => serde_json::to_vec(&loaded.state).map_or(0, |json| json.len()),
-            _ => replayed.bytes,
-        };
-        let bytes = size_of::<A>() + bytes;
+        let bytes = size_of::<A>() + replayed.bytes;
         let place = Place { version: loaded.version, snapshot: replayed.snapshot, bytes };
         Ok(Taken { state: Box::new(loaded.state), place, chain, fresh: true })
     }

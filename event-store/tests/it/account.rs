@@ -107,8 +107,9 @@ impl Account {
             (Command::Deposit { amount }, _) => Ok(vec![Event::Deposited { amount }]),
             (Command::DepositOften { times }, _) => Ok(vec![Event::Deposited { amount: 1 }; times]),
             (Command::Withdraw { amount }, _) if amount > self.balance => Err(Refusal::Overdrawn),
-            (Command::Withdraw { amount }, _) => Ok(vec![Event::Withdrawn { amount }]),
-            (Command::WithdrawFirst { amount }, _) => Ok(vec![Event::Withdrawn { amount }]),
+            (Command::Withdraw { amount } | Command::WithdrawFirst { amount }, _) => {
+                Ok(vec![Event::Withdrawn { amount }])
+            }
             (Command::Panic, _) => panic!("a bug in a handler"),
             (Command::Close, None) => Ok(vec![]),
             (Command::Close, Some(number)) => Ok(vec![Event::Closed { number: number.clone() }]),

@@ -162,9 +162,10 @@ async fn all_repeated_commands_are_named_before_any_version() {
     let done = vec![unit(id, 0, 1), unit(other, 0, 1)];
     db.engine().append(done.clone()).await.unwrap();
     let stale = unit(id, 7, 1);
-    let reused = Unit { fingerprint: [8; 32], ..done[1].clone() };
+    let other_body = Unit { fingerprint: [8; 32], ..done[1].clone() };
 
-    let refused = losers(&db, vec![stale.clone(), done[0].clone(), unit(new_id(), 0, 1), reused]);
+    let refused =
+        losers(&db, vec![stale.clone(), done[0].clone(), unit(new_id(), 0, 1), other_body]);
 
     let repeated =
         [Loser { unit: 1, why: Refusal::Repeated }, Loser { unit: 3, why: Refusal::Reused }];

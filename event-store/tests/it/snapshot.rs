@@ -73,10 +73,21 @@ async fn a_bad_snapshot_is_not_read() {
         let db = Db::new().await;
         let id = long_stream(&db.engine()).await;
         db.sabotage(damage).await;
-        assert_eq!(balance(&db, &ACCOUNT, id).await, TRUE_BALANCE, "{damage}");
         without_early_events(&db).await;
         assert_eq!(balance(&db, &ACCOUNT, id).await, REPLAYED_BALANCE, "{damage}");
     }
+}
+
+#[tokio::test]
+async fn a_long_stream_that_is_only_read_gets_a_snapshot_too() {
+    let db = Db::new().await;
+    let id = long_stream(&db.engine()).await;
+    db.sabotage("DELETE FROM log.snapshots").await;
+
+    assert_eq!(balance(&db, &ACCOUNT, id).await, TRUE_BALANCE);
+
+    without_early_events(&db).await;
+    assert_eq!(balance(&db, &ACCOUNT, id).await, TRUE_BALANCE);
 }
 
 #[tokio::test]
