@@ -13,7 +13,7 @@ use event_store::{Done, Kind, Loaded, StoreError};
 use crate::{
     CommandError, Ctx, Intent,
     payment::{self, PaymentError},
-    run,
+    run, run_on,
 };
 
 mod begin;
@@ -103,6 +103,16 @@ pub async fn record(
     command: CheckoutCommand,
 ) -> Result<Done, CommandError<CheckoutError>> {
     run(ctx, &CHECKOUT, id.0, intent, command).await
+}
+
+/// Like [`record`], for who knows the checkout: `known` is taken to where the command leaves it.
+pub async fn tell(
+    ctx: &Ctx,
+    intent: &Intent,
+    id: CheckoutId,
+    (command, known): (CheckoutCommand, &mut Loaded<Checkout>),
+) -> Result<(), CommandError<CheckoutError>> {
+    run_on(ctx, &CHECKOUT, id.0, intent, (command, known)).await
 }
 
 /// The checkout as it is now; version 0 if there is none.

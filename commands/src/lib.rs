@@ -132,8 +132,8 @@ where
         }
         Ok(_) => {}
         Err(CommandError::Stale { .. }) => {
-            let anyhow = Intent { expected: None, ..still };
-            run(ctx, kind, id, &anyhow, command).await?;
+            let whatever_it_is = Intent { expected: None, ..still };
+            run(ctx, kind, id, &whatever_it_is, command).await?;
         }
         Err(error) => return Err(error),
     }

@@ -13,7 +13,7 @@ use event_schemas::{
 };
 use event_store::{Done, KeyChange, Kind, Loaded, StoreError};
 
-use crate::{CommandError, Ctx, Intent, run};
+use crate::{CommandError, Ctx, Intent, run, run_on};
 
 /// Scope of the numbers of orders.
 pub const ORDER_NUMBER: &str = "order_number";
@@ -116,6 +116,16 @@ pub async fn record(
     command: OrderCommand,
 ) -> Result<Done, CommandError<OrderError>> {
     run(ctx, &ORDER, id.0, intent, command).await
+}
+
+/// Like [`record`], for who knows the order: `known` is taken to where the command leaves it.
+pub async fn tell(
+    ctx: &Ctx,
+    intent: &Intent,
+    id: OrderId,
+    (command, known): (OrderCommand, &mut Loaded<Order>),
+) -> Result<(), CommandError<OrderError>> {
+    run_on(ctx, &ORDER, id.0, intent, (command, known)).await
 }
 
 /// The order as it is now; version 0 if there is none.

@@ -13,7 +13,7 @@ use event_schemas::{
 };
 use event_store::{Done, Kind, Loaded, StoreError};
 
-use crate::{CommandError, Ctx, Intent, run};
+use crate::{CommandError, Ctx, Intent, run, run_on};
 
 /// How the engine reads payments. They have no names of their own.
 pub static PAYMENT: Kind<Payment> =
@@ -37,6 +37,16 @@ pub async fn record(
     command: PaymentCommand,
 ) -> Result<Done, CommandError<PaymentError>> {
     run(ctx, &PAYMENT, id.0, intent, command).await
+}
+
+/// Like [`record`], for who knows the payment: `known` is taken to where the command leaves it.
+pub async fn tell(
+    ctx: &Ctx,
+    intent: &Intent,
+    id: PaymentId,
+    (command, known): (PaymentCommand, &mut Loaded<Payment>),
+) -> Result<(), CommandError<PaymentError>> {
+    run_on(ctx, &PAYMENT, id.0, intent, (command, known)).await
 }
 
 /// The payment as it is now; version 0 if nothing was asked of a provider yet.

@@ -19,19 +19,25 @@ pub async fn lock_checkpoint(conn: &mut PgConnection, name: &str) -> Result<i64,
 }
 
 /// Like [`lock_checkpoint`], but `None` at once if another transaction holds it: for processes
-/// that stand by.
+/// that stand by. One round trip, unless there is nothing to lock.
 pub async fn try_lock_checkpoint(
     conn: &mut PgConnection,
     name: &str,
 ) -> Result<Option<i64>, StoreError> {
-    sqlx::query!("INSERT INTO log.checkpoints (name) VALUES ($1) ON CONFLICT DO NOTHING", name)
-        .execute(&mut *conn)
-        .await?;
     let position = sqlx::query_scalar!(
         "SELECT position FROM log.checkpoints WHERE name = $1 FOR UPDATE SKIP LOCKED",
         name
     );
-    Ok(position.fetch_optional(conn).await?)
+    let position = position.fetch_optional(&mut *conn).await?;
+    if position.is_some() {
+        return Ok(position);
+    }
+    // Locked, or not there. Whoever makes it holds it.
+    let made =
+        sqlx::query!("INSERT INTO log.checkpoints (name) VALUES ($1) ON CONFLICT DO NOTHING", name)
+            .execute(conn)
+            .await?;
+    Ok((made.rows_affected() == 1).then_some(0))
 }
 
 /// Moves a checkpoint. In the same transaction as the effects and after [`lock_checkpoint`].

@@ -29,11 +29,16 @@ mod work;
 
 use work::{Process, Work};
 
-/// Processes driven at once by one runner.
-const WORKERS_MAX: usize = 16;
+/// Processes driven at once by one runner. Each waits for its next command to be stored most of the
+/// time, and what many of them store at once is one flush of the disk.
+const WORKERS_MAX: usize = 64;
 
 /// How often a runner looks for work nobody told it about: timers, other processes' appends.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Shortest time between two looks at the log. Most appends are the processes' own and wake nobody;
+/// looking at each of them would cost the server as much as the appends do.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
 
 /// Pause after the database failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -69,9 +74,15 @@ async fn follow(ctx: &SagaCtx, woken: &Notify, mut shutdown: watch::Receiver<boo
                 PAUSE
             }
         };
+        let woken = async {
+            if appended.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            sleep(PAUSE_MIN).await;
+        };
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
-            Ok(()) = appended.changed() => {}
+            () = woken => {}
             () = sleep(pause) => {}
         }
     }

@@ -1,16 +1,22 @@
 //! Acting: loads what a checkout is about, carries out one step after the other until it waits.
+//!
+//! What a step did is not read again: a command says whether it was decided on what is known here.
+//! If another process has moved a stream, that stream is read.
+
+use std::mem;
 
 use chrono::{DateTime, Utc};
 use commands::{
     CommandError, Intent,
     checkout::{self, Checkout, CheckoutCommand},
-    order::{self, OrderCommand, OrderError, OrderStatus, PlaceOrder},
+    order::{self, Order, OrderCommand, OrderError, OrderStatus, PlaceOrder},
     payment::{self, Payment, PaymentCommand},
 };
 use event_schemas::{
     checkout::{CheckoutStarted, FailureCause},
     ids::{CheckoutId, OrderId, PaymentId, RefundId, StoreId},
 };
+use event_store::Loaded;
 use fail::fail_point;
 
 use super::{Situation, Step, next};
@@ -79,24 +85,28 @@ impl<'a> Drive<'a> {
         let (situation, versions) = (Situation::default(), Versions::default());
         let mut drive = Drive { ctx, journey, situation, versions };
         drive.load_checkout().await?;
-        drive.load_payment().await?;
-        drive.load_order().await?;
+        let Some(payment_id) = drive.payment_id() else { return Ok(drive) };
+        let store_id = drive.journey.store_id;
+        let (payment, order) = tokio::try_join!(
+            payment::load(&ctx.commands, store_id, payment_id),
+            order::load(&ctx.commands, store_id, drive.order_id()),
+        )?;
+        drive.set_payment(payment);
+        drive.set_order(order);
         Ok(drive)
     }
 
     pub(super) async fn load_checkout(&mut self) -> Result<(), DriveError> {
         let Journey { store_id, checkout_id } = self.journey;
         let loaded = checkout::load(&self.ctx.commands, store_id, checkout_id).await?;
-        self.situation.checkout = loaded.state;
-        self.versions.checkout = loaded.version;
+        self.set_checkout(loaded);
         Ok(())
     }
 
     pub(super) async fn load_payment(&mut self) -> Result<(), DriveError> {
         let Some(id) = self.payment_id() else { return Ok(()) };
         let loaded = payment::load(&self.ctx.commands, self.journey.store_id, id).await?;
-        self.situation.payment = loaded.state;
-        self.versions.payment = loaded.version;
+        self.set_payment(loaded);
         Ok(())
     }
 
@@ -107,13 +117,29 @@ impl<'a> Drive<'a> {
         }
         let loaded =
             order::load(&self.ctx.commands, self.journey.store_id, self.order_id()).await?;
-        self.situation.order = loaded.state;
-        self.versions.order = loaded.version;
+        self.set_order(loaded);
         Ok(())
+    }
+
+    fn set_checkout(&mut self, known: Loaded<Checkout>) {
+        (self.situation.checkout, self.versions.checkout) = (known.state, known.version);
+    }
+
+    fn set_payment(&mut self, known: Loaded<Payment>) {
+        (self.situation.payment, self.versions.payment) = (known.state, known.version);
+    }
+
+    fn set_order(&mut self, known: Loaded<Order>) {
+        (self.situation.order, self.versions.order) = (known.state, known.version);
     }
 
     pub(super) fn order_id(&self) -> OrderId {
         checkout::order_id(self.journey.checkout_id)
+    }
+
+    /// Whether a payment was read that exists.
+    pub(super) fn has_known_payment(&self) -> bool {
+        self.versions.payment > 0
     }
 
     /// The last attempt's payment.
@@ -187,12 +213,13 @@ impl<'a> Drive<'a> {
         command: impl FnOnce(DateTime<Utc>) -> CheckoutCommand,
     ) -> Result<(), DriveError> {
         self.ctx.spend()?;
-        let version = self.versions.checkout.to_be_bytes();
-        let (intent, id) = (self.intent(&[step.as_bytes(), &version]), self.journey.checkout_id);
-        checkout::record(&self.ctx.commands, &intent, id, command(intent.at))
-            .await
-            .map_err(|error| DriveError::of(step, error))?;
-        self.load_checkout().await
+        let version = self.versions.checkout;
+        let intent = self.intent(&[step.as_bytes(), &version.to_be_bytes()]);
+        let mut known = taken(&mut self.situation.checkout, version);
+        let (ctx, id) = (&self.ctx.commands, self.journey.checkout_id);
+        let told = checkout::tell(ctx, &intent, id, (command(intent.at), &mut known)).await;
+        self.set_checkout(known);
+        told.map_err(|error| DriveError::of(step, error))
     }
 
     /// Tells the last payment what was asked or answered.
@@ -203,12 +230,14 @@ impl<'a> Drive<'a> {
     ) -> Result<(), DriveError> {
         self.ctx.spend()?;
         let id = self.payment_id().expect("a payment is told something after an attempt began");
-        let version = self.versions.payment.to_be_bytes();
-        let intent = self.intent(&[b"payment", id.0.as_bytes(), step.as_bytes(), &version]);
-        payment::record(&self.ctx.commands, &intent, id, command(intent.at))
-            .await
-            .map_err(|error| DriveError::of(step, error))?;
-        self.load_payment().await
+        let version = self.versions.payment;
+        let of_version = version.to_be_bytes();
+        let intent = self.intent(&[b"payment", id.0.as_bytes(), step.as_bytes(), &of_version]);
+        let mut known = taken(&mut self.situation.payment, version);
+        let ctx = &self.ctx.commands;
+        let told = payment::tell(ctx, &intent, id, (command(intent.at), &mut known)).await;
+        self.set_payment(known);
+        told.map_err(|error| DriveError::of(step, error))
     }
 
     /// Tells the order what happened.
@@ -219,19 +248,21 @@ impl<'a> Drive<'a> {
     ) -> Result<(), DriveError> {
         self.ctx.spend()?;
         let told = self.try_tell_order(step, command).await;
-        told.map_err(|error| DriveError::of(step, error))?;
-        self.load_order().await
+        told.map_err(|error| DriveError::of(step, error))
     }
 
     async fn try_tell_order(
-        &self,
+        &mut self,
         step: &'static str,
         command: impl FnOnce(DateTime<Utc>) -> OrderCommand,
     ) -> Result<(), CommandError<OrderError>> {
-        let version = self.versions.order.to_be_bytes();
-        let intent = self.intent(&[b"order", step.as_bytes(), &version]);
-        order::record(&self.ctx.commands, &intent, self.order_id(), command(intent.at)).await?;
-        Ok(())
+        let version = self.versions.order;
+        let intent = self.intent(&[b"order", step.as_bytes(), &version.to_be_bytes()]);
+        let mut known = taken(&mut self.situation.order, version);
+        let (ctx, id) = (&self.ctx.commands, self.order_id());
+        let told = order::tell(ctx, &intent, id, (command(intent.at), &mut known)).await;
+        self.set_order(known);
+        told
     }
 
     pub(super) fn intent(&self, parts: &[&[u8]]) -> Intent {
@@ -259,7 +290,7 @@ impl<'a> Drive<'a> {
             };
             let place = self.place(number);
             match self.try_tell_order("place", |_| OrderCommand::Place(Box::new(place))).await {
-                Ok(()) => return self.load_order().await,
+                Ok(()) => return Ok(()),
                 Err(CommandError::Taken { .. }) if given.is_none() => {}
                 Err(CommandError::Taken { key, .. }) => {
                     let detail = format!("order number {key} is taken");
@@ -353,6 +384,11 @@ impl<'a> Drive<'a> {
         }
         self.load_payment().await
     }
+}
+
+/// What is known of a stream, to be put back when it has been told something.
+fn taken<A: Default>(state: &mut A, version: i64) -> Loaded<A> {
+    Loaded { state: mem::take(state), version, position: 0 }
 }
 
 impl Drive<'_> {

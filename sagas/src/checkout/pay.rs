@@ -36,7 +36,10 @@ impl Drive<'_> {
             payment_method: method.payment_method.clone(),
             at: self.at(),
         };
-        self.load_payment().await?;
+        if self.has_known_payment() {
+            // Of an attempt before this one.
+            self.load_payment().await?;
+        }
         let request = |_| PaymentCommand::RequestIntent(Box::new(request));
         self.tell_payment("request", request).await
     }

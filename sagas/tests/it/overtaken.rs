@@ -152,3 +152,31 @@ async fn a_purchase_that_is_undone_at_any_moment_is_undone_as_a_whole() {
     }
     panic!("no process lived to the end");
 }
+
+#[tokio::test]
+async fn what_is_known_after_a_command_is_what_is_in_the_log() {
+    let shop = Shop::new().await;
+    let (ctx, bar) = (&shop.ctx.commands, shop.variant("bar", 1).await);
+    let id = shop.try_begin("begin", &[(bar, 1)], None).await.unwrap();
+    let at = shop.now();
+    let mut known = checkout::load(ctx, shop.store_id, id).await.unwrap();
+    let secure = CheckoutCommand::SecureStock { at };
+    let undo = CheckoutCommand::StartCompensation { cause: FailureCause::Expired, at };
+    // Done, of no effect, repeated, of no effect on what another process has moved meanwhile.
+    for (name, command, meanwhile) in [
+        ("secure", secure.clone(), None),
+        ("again", secure.clone(), None),
+        ("secure", secure.clone(), None),
+        ("late", secure, Some(undo)),
+        ("fail", CheckoutCommand::Fail { at }, None),
+    ] {
+        if let Some(command) = meanwhile {
+            checkout::record(ctx, &shop.intent("meanwhile"), id, command).await.unwrap();
+        }
+        checkout::tell(ctx, &shop.intent(name), id, (command, &mut known)).await.unwrap();
+        let stored = checkout::load(ctx, shop.store_id, id).await.unwrap();
+        assert_eq!((&known.state, known.version), (&stored.state, stored.version), "{name}");
+        assert_eq!(known.position, stored.position, "{name}");
+    }
+    assert_eq!(shop.status(id).await, CheckoutStatus::Failed);
+}
