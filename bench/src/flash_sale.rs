@@ -29,11 +29,11 @@ pub(crate) struct Arguments {
     rate: f64,
 
     /// Buyers of other products in a second.
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = 20.0)]
     others: f64,
 
     /// Seconds of the others alone, before.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 15)]
     quiet: u64,
 }
 

@@ -8,7 +8,7 @@ use api_kit::{Api, Body, Caller, Class, Deadline, NoBody, Path, Permission, Prob
 use axum::extract::State;
 use axum::response::Response;
 use commands::checkout::{
-    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView,
+    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView, InStock,
 };
 use commands::payment::PaymentError;
 use commands::{CommandError, Done};
@@ -61,11 +61,12 @@ async fn begin(
     let variants = new.lines.iter().map(|line| line.variant_id).take(use_case::LINES_MAX).collect();
     // Kept until the process rests: what it does then is what the turn is for.
     let _turns = state.crowd.turns(sender.store_id(), variants, sender.deadline()).await?;
-    let short = use_case::shortages(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
-    if !short.is_empty() {
-        return Err(problem::insufficient_stock(&short));
-    }
-    let begun = use_case::begin(&state.ctx, &intent, new).await;
+    let in_stock = use_case::in_stock(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
+    let begun = match in_stock {
+        InStock::Short(lines) => return Err(problem::insufficient_stock(&lines)),
+        InStock::Enough => use_case::begin_first(&state.ctx, &intent, new).await,
+        InStock::Repeat => use_case::begin(&state.ctx, &intent, new).await,
+    };
     let begun = begun.map_err(problem::not_begun)?;
     let journey = Journey::of(&sender, begun.checkout_id);
     let mut response = journey.rested(&state, Asked::Begin, begun.done).await?;

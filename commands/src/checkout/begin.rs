@@ -139,24 +139,32 @@ pub fn new_checkout_id(intent: &Intent) -> CheckoutId {
 
 /// Begins a checkout: its process holds the stock and, with `payment_method`, pays.
 ///
-/// Looks up each variant once, a few at a time, while it asks whether this is a repeat. A repeat
-/// of the command gets the first answer, whatever became of the catalogue since.
+/// A repeat of the command gets the first answer, whatever became of the catalogue since. One look
+/// in the log for that, beside what [`begin_first`] takes.
 pub async fn begin(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begun, BeginError> {
-    let checkout_id = new_checkout_id(intent);
-    let limits = check_limits(&new);
-    let lines: &[NewLine] = if limits.is_ok() { &new.lines } else { &[] };
-    let first = ctx.engine.command(intent.store_id.0, intent.command_id.0);
-    let (first, offers) = tokio::join!(first, offers(ctx, intent, lines));
-    if let Some(first) = first? {
+    if let Some(first) = ctx.engine.command(intent.store_id.0, intent.command_id.0).await? {
         if first.fingerprint != intent.fingerprint {
             return Err(CommandError::KeyReused.into());
         }
-        let id = checkout_id.0;
-        let done = Done { id, version: first.version, position: first.position, replayed: true };
-        return Ok(Begun { checkout_id, done });
+        let checkout_id = new_checkout_id(intent);
+        let (id, version, position) = (checkout_id.0, first.version, first.position);
+        return Ok(Begun { checkout_id, done: Done { id, version, position, replayed: true } });
     }
-    limits?;
-    let offers = offers?;
+    begin_first(ctx, intent, new).await
+}
+
+/// As [`begin`], for a command that was not known a moment ago. Should it be by now, then it gets
+/// the first answer as well, unless its lines cannot be bought any more.
+///
+/// Looks up each variant once, a few at a time.
+pub async fn begin_first(
+    ctx: &Ctx,
+    intent: &Intent,
+    new: NewCheckout,
+) -> Result<Begun, BeginError> {
+    let checkout_id = new_checkout_id(intent);
+    check_limits(&new)?;
+    let offers = offers(ctx, intent, &new.lines).await?;
     let begin = BeginCheckout {
         checkout_id,
         lines: price_lines(checkout_id, &new, &offers).map_err(BeginError::Lines)?,

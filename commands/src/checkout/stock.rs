@@ -17,19 +17,28 @@ use crate::{
 /// Variants asked about at a time.
 const AT_ONCE: usize = 8;
 
-/// What is short for these lines now. Nothing is, if this command began a checkout before: its
-/// answer is what it was. Nothing either, if the lines are none to begin with: [`super::begin`]
-/// says what is wrong with them.
-///
-/// That nothing is short promises nothing: only the process of the checkout holds stock.
-pub async fn shortages(
+/// What there is to say before a checkout begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InStock {
+    /// Nothing is short as far as anybody knows, and this command has begun no checkout yet.
+    Enough,
+    /// This command began a checkout before: its answer is what it was.
+    Repeat,
+    /// Too little is left of these variants. At least one.
+    Short(Vec<Shortage>),
+}
+
+/// Whether there is enough for these lines now. That there is promises nothing: only the process
+/// of the checkout holds stock. Lines that are none to begin with are for [`super::begin`] to judge,
+/// and count as a repeat, so that it looks for itself.
+pub async fn in_stock(
     ctx: &Ctx,
     intent: &Intent,
     lines: &[NewLine],
-) -> Result<Vec<Shortage>, CommandError<CheckoutError>> {
+) -> Result<InStock, CommandError<CheckoutError>> {
     let fit = |line: &NewLine| (1..=QUANTITY_MAX).contains(&line.quantity);
-    if LINES_MAX < lines.len() || !lines.iter().all(fit) {
-        return Ok(vec![]);
+    if lines.is_empty() || LINES_MAX < lines.len() || !lines.iter().all(fit) {
+        return Ok(InStock::Repeat);
     }
     let mut units: BTreeMap<VariantId, u32> = BTreeMap::new();
     for line in lines {
@@ -45,13 +54,14 @@ pub async fn shortages(
     });
     let asked: Vec<Stock> = asked.buffered(AT_ONCE).try_collect().await?;
     if asked.iter().any(|stock| matches!(stock, Stock::Repeat)) {
-        return Ok(vec![]);
+        return Ok(InStock::Repeat);
     }
     let short = |stock| match stock {
         Stock::Short(shortage) => Some(shortage),
         Stock::Enough | Stock::Repeat => None,
     };
-    Ok(asked.into_iter().filter_map(short).collect())
+    let short: Vec<Shortage> = asked.into_iter().filter_map(short).collect();
+    Ok(if short.is_empty() { InStock::Enough } else { InStock::Short(short) })
 }
 
 enum Stock {

@@ -14,8 +14,9 @@ use event_schemas::ids::{StoreId, VariantId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
-/// Checkouts of one variant that are begun at a time: enough to share round trips and commits.
-const AT_ONCE: usize = 32;
+/// Checkouts of one variant that are begun at a time: enough to keep two cores busy and to share
+/// round trips and commits.
+const AT_ONCE: usize = 8;
 
 /// Those and the ones that wait, of one variant: half of what one process works on at once, and
 /// less than a second's work.
