@@ -4,10 +4,10 @@
 -- Needs the log for itself while it runs, for as long as it takes to index `log.streams`, the events
 -- and the command records once (some seconds per million).
 
--- 1. Indexes that compare what differs first ----------------------------------------------------
--- Most comparisons in an index on (store, category, stream) go through two equal columns to reach
--- the one that differs. With the stream in front nearly all end at the first.
-ALTER TABLE log.streams DROP CONSTRAINT streams_pkey, ADD PRIMARY KEY (stream_id, store_id, category);
+-- 1. Indexes that compare what differs early ----------------------------------------------------
+-- Most comparisons in an index on (store, category, stream) go through two equal columns, one of
+-- them a text, to reach the one that differs. The store stays in front, as in every key.
+ALTER TABLE log.streams DROP CONSTRAINT streams_pkey, ADD PRIMARY KEY (store_id, stream_id, category);
 
 -- It had to contain the time of recording, so it kept no id from being used twice in two calls;
 -- `log.attach_partition` now puts an index on each partition that does.
@@ -43,10 +43,10 @@ CREATE FUNCTION log.index_partition(parent text, part text) RETURNS void LANGUAG
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF parent = 'events' THEN
-        EXECUTE format('CREATE UNIQUE INDEX %I ON log.%I (stream_id, version, store_id, category)',
+        EXECUTE format('CREATE UNIQUE INDEX %I ON log.%I (store_id, stream_id, version, category)',
                        part || '_by_stream', part);
     ELSE
-        EXECUTE format('CREATE UNIQUE INDEX %I ON log.%I (command_id, store_id)', part || '_once', part);
+        EXECUTE format('CREATE UNIQUE INDEX %I ON log.%I (store_id, command_id)', part || '_once', part);
     END IF;
 END $$;
 

@@ -168,8 +168,8 @@ async fn check_streams(report: &mut Report, conn: &mut PgConnection) -> Result<(
                                  AND e.stream_id = s.stream_id AND e.version = s.version
                                  AND e.position = s.position) AS "sound!"
                  FROM log.streams s
-                WHERE (s.stream_id, s.store_id, s.category) > ($1, $2, $3)
-                ORDER BY s.stream_id, s.store_id, s.category LIMIT $4"#,
+                WHERE (s.store_id, s.stream_id, s.category) > ($1, $2, $3)
+                ORDER BY s.store_id, s.stream_id, s.category LIMIT $4"#,
             last.0,
             last.1,
             last.2,
@@ -178,7 +178,7 @@ async fn check_streams(report: &mut Report, conn: &mut PgConnection) -> Result<(
         .fetch_all(&mut *conn)
         .await?;
         let Some(end) = streams.last() else { return Ok(()) };
-        last = (end.stream_id, end.store_id, end.category.clone());
+        last = (end.store_id, end.stream_id, end.category.clone());
         for stream in streams {
             report.streams += 1;
             if !stream.sound {
