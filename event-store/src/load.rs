@@ -37,7 +37,7 @@ impl Engine {
         store_id: Uuid,
         id: Uuid,
     ) -> Result<Loaded<A>, StoreError> {
-        let key = StreamKey { store_id, category: A::TYPE, id };
+        let key = StreamKey::of::<A>(store_id, id);
         Ok(self.replay(kind, key).await?.loaded)
     }
 
@@ -68,29 +68,23 @@ impl Engine {
         let Beginning { snapshot, events } = self.shared.lookup.stream(key).await?;
         let full = i64::try_from(events.len()).is_ok_and(|count| count == FIRST_EVENTS);
         let mut replayed = Replayed::new();
-        let Some(snapshot) = snapshot else {
-            replayed.apply_all(kind, events)?;
-            if full {
+        let mut events = events.into_iter();
+        if let Some(snapshot) = snapshot {
+            // The event it ends with proves that it belongs to this log: a log that was restored
+            // from a backup may be shorter than what was kept of it.
+            let (version, position) = (snapshot.version, snapshot.position);
+            let last = events.next().map(|event| (event.version, event.position));
+            let state = snapshot.state(kind, &key).filter(|_| last == Some((version, position)));
+            let Some(state) = state else {
                 self.replay_rest(kind, key, &mut replayed).await?;
-            }
-            return Ok(replayed);
-        };
-        // The event it ends with proves that it belongs to this log: a log that was restored from
-        // a backup may be shorter than what was kept of it.
-        let ends_with = (snapshot.version, snapshot.position);
-        let last = events.first().map(|event| (event.version, event.position));
-        let state = snapshot.state(kind, &key).filter(|_| last == Some(ends_with));
-        match state {
-            Some(state) => {
-                let (version, position) = ends_with;
-                replayed.loaded = Loaded { state, version, position };
-                (replayed.snapshot, replayed.bytes) = (version, snapshot.state.len());
-                replayed.apply_all(kind, events.into_iter().skip(1))?;
-                if full {
-                    self.replay_rest(kind, key, &mut replayed).await?;
-                }
-            }
-            None => self.replay_rest(kind, key, &mut replayed).await?,
+                return Ok(replayed);
+            };
+            replayed.loaded = Loaded { state, version, position };
+            (replayed.snapshot, replayed.bytes) = (version, snapshot.state.len());
+        }
+        replayed.apply_all(kind, events)?;
+        if full {
+            self.replay_rest(kind, key, &mut replayed).await?;
         }
         Ok(replayed)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::{PgConnection, PgPool};
@@ -44,6 +45,9 @@ pub(crate) struct Checked {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// A read for many, under way: one answer for each, in their order.
+type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<Vec<T>, sqlx::Error>> + Send + 'a>>;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -147,40 +151,41 @@ impl Worker {
             };
             if !streams.is_empty() {
                 let (keys, replies): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
-                answer(replies, self.beginnings(&keys).await);
+                answer(
+                    replies,
+                    self.read(&keys, |conn, keys| Box::pin(beginnings(conn, keys))).await,
+                );
             }
             if !checks.is_empty() {
                 let (asked, replies): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
-                answer(replies, self.checked(&asked).await);
+                answer(
+                    replies,
+                    self.read(&asked, |conn, asked| Box::pin(checked(conn, asked))).await,
+                );
             }
         }
     }
 
-    async fn beginnings(&mut self, keys: &[StreamKey]) -> Result<Vec<Beginning>, StoreError> {
-        let pool = &self.lookup.pool;
-        if self.connection.is_open() {
-            match in_time(beginnings(self.connection.open(pool).await?, keys)).await {
+    /// Reads, and once more on a new connection if the kept one fails: it may have died long ago,
+    /// and reading twice does no harm.
+    async fn read<K, T>(
+        &mut self,
+        keys: &[K],
+        read: for<'a> fn(&'a mut PgConnection, &'a [K]) -> Reading<'a, T>,
+    ) -> Result<Vec<T>, StoreError> {
+        loop {
+            let kept = self.connection.is_open();
+            let conn = self.connection.open(&self.lookup.pool).await?;
+            match in_time(read(conn, keys)).await {
                 Ok(found) => return Ok(found),
-                // It may have died long ago. Reading twice does no harm.
-                Err(error) => tracing::info!(%error, "reading again on a new connection"),
+                Err(error) if kept => tracing::info!(%error, "reading again on a new connection"),
+                Err(error) => {
+                    self.connection.give_up();
+                    return Err(error.into());
+                }
             }
             self.connection.give_up();
         }
-        let found = in_time(beginnings(self.connection.open(pool).await?, keys)).await;
-        Ok(found.inspect_err(|_| self.connection.give_up())?)
-    }
-
-    async fn checked(&mut self, asked: &[(StreamKey, Uuid)]) -> Result<Vec<Checked>, StoreError> {
-        let pool = &self.lookup.pool;
-        if self.connection.is_open() {
-            match in_time(checked(self.connection.open(pool).await?, asked)).await {
-                Ok(found) => return Ok(found),
-                Err(error) => tracing::info!(%error, "looking up again on a new connection"),
-            }
-            self.connection.give_up();
-        }
-        let found = in_time(checked(self.connection.open(pool).await?, asked)).await;
-        Ok(found.inspect_err(|_| self.connection.give_up())?)
     }
 }
 

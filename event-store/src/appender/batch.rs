@@ -160,3 +160,94 @@ impl Batch {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    use super::super::Entry;
+    use super::*;
+    use crate::chain::Chain;
+    use crate::{CommandRecord, NewEvent, StreamKey};
+
+    /// A unit on version `expected`, whose only event has the id `event`.
+    fn unit(expected: i64, event: u128) -> Unit {
+        Unit {
+            stream: StreamKey { store_id: Uuid::nil(), category: "account", id: Uuid::nil() },
+            expected,
+            command_id: Uuid::from_u128(event),
+            fingerprint: [7; 32],
+            metadata: b"{}".to_vec(),
+            keys: vec![],
+            events: vec![NewEvent {
+                event_id: Uuid::from_u128(event),
+                event_type: "AccountDeposited".into(),
+                schema_version: 1,
+                payload: b"{}".to_vec(),
+            }],
+        }
+    }
+
+    /// Two decisions of one chain, the second on what the first left behind, and one of another.
+    fn batch() -> (Batch, Vec<oneshot::Receiver<Settled>>) {
+        let (one, other) = (Chain::at(0, 0), Chain::at(5, 5));
+        let entries = [(&one, unit(0, 1)), (&one, unit(1, 2)), (&other, unit(5, 3))];
+        let mut replies = vec![];
+        let mut queue: VecDeque<Waiting> = VecDeque::new();
+        for (chain, unit) in entries {
+            let (reply, settled) = oneshot::channel();
+            chain.add_outstanding();
+            let entry = Entry { chain: Arc::clone(chain), unit: Some(unit), deadline: None };
+            queue.push_back(Waiting { entry, reply: Some(reply) });
+            replies.push(settled);
+        }
+        (Batch::take(&mut queue).expect("there is something in the queue"), replies)
+    }
+
+    #[test]
+    fn of_a_stream_that_moved_only_the_first_command_was_outrun() {
+        let (mut batch, mut replies) = batch();
+        let outrun = |unit| Loser { unit, why: Refusal::Version { current: 9 } };
+
+        batch.refused(vec![outrun(0), outrun(1)]);
+        let left: Vec<i64> =
+            batch.units().expect("one is left").iter().map(|unit| unit.expected).collect();
+        batch.stored(vec![Done { id: Uuid::nil(), version: 6, position: 10, replayed: false }]);
+
+        assert_eq!((left, batch.settle()), (vec![5], Some(10)));
+        let settled: Vec<Settled> =
+            replies.iter_mut().map(|reply| reply.try_recv().unwrap()).collect();
+        assert!(matches!(settled[0], Settled::Refused(Refusal::Version { .. })), "{settled:?}");
+        assert!(matches!(settled[1], Settled::Displaced), "{settled:?}");
+        assert!(matches!(settled[2], Settled::Done(_)), "{settled:?}");
+    }
+
+    #[test]
+    fn a_lost_append_is_ours_if_its_events_are() {
+        let (mut batch, mut replies) = batch();
+        let fate = |event: u128| {
+            let record = CommandRecord {
+                fingerprint: vec![7; 32],
+                category: "account".into(),
+                stream_id: Uuid::nil(),
+                version: 1,
+                position: 1,
+                recorded_at: chrono::DateTime::UNIX_EPOCH,
+            };
+            Some(Fate { record, event_id: Some(Uuid::from_u128(event)) })
+        };
+
+        // Ours, another process's, and not there.
+        batch.found(vec![fate(1), fate(99), None]);
+
+        assert_eq!(batch.units().map(|units| units.len()), Some(1), "to be sent again");
+        batch.failed(&StoreError::Late);
+        batch.settle();
+        let settled: Vec<Settled> =
+            replies.iter_mut().map(|reply| reply.try_recv().unwrap()).collect();
+        assert!(matches!(settled[0], Settled::Done(Done { replayed: false, .. })), "{settled:?}");
+        assert!(matches!(settled[1], Settled::Refused(Refusal::Repeated)), "{settled:?}");
+        assert!(matches!(settled[2], Settled::Failed(StoreError::Late)), "{settled:?}");
+    }
+}
