@@ -56,6 +56,26 @@ pub struct Filtered {
     pub more: bool,
 }
 
+/// Which events a reader has a use for.
+#[derive(Clone, Copy, Debug)]
+pub struct Interest<'a> {
+    /// Categories it knows.
+    pub categories: &'a [&'a str],
+    /// Types of these that change nothing for it. Named by what they are and not by what is left,
+    /// so that a type nobody knew when the list was written is met and not passed over.
+    pub except: &'a [&'a str],
+}
+
+/// A part of the log without what its reader has no use for.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    /// In order.
+    pub events: Vec<Recorded>,
+    /// The last position that was looked at: the next window begins after it. Where this one
+    /// began, if that is the end of the log.
+    pub through: i64,
+}
+
 /// One row of `log.events`, before its numbers are checked.
 pub(crate) struct Row {
     pub(crate) position: i64,
@@ -165,6 +185,78 @@ pub(crate) async fn window(
         limit.clamp(1, WINDOW_MAX)
     );
     Ok(rows.fetch_all(conn).await?.into_iter().map(Recorded::from).collect())
+}
+
+/// The events of interest among the next `limit` (at most [`LOOK_MAX`]) positions after `position`.
+/// [`StoreError::Gap`] if any position is missing, of interest or not: stop, do not skip. Two round
+/// trips, three at the end of the log.
+pub async fn read_window(
+    conn: &mut PgConnection,
+    position: i64,
+    limit: i64,
+    interest: Interest<'_>,
+) -> Result<Window, StoreError> {
+    let limit = limit.clamp(1, LOOK_MAX);
+    let mut through = dense_through(&mut *conn, position, limit).await?;
+    if through == position {
+        if head(&mut *conn).await? <= position {
+            return Ok(Window { events: Vec::new(), through });
+        }
+        // Something was appended between the two statements, or everything in the window is gone.
+        through = dense_through(&mut *conn, position, limit).await?;
+        if through == position {
+            return Err(StoreError::Gap { expected: position + 1, found: None });
+        }
+    }
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT position, store_id, category, stream_id, version, event_type, schema_version,
+                event_id, recorded_at, payload, metadata, leaf_hash
+           FROM log.events
+          WHERE position > $1 AND position <= $2
+            AND category = ANY ($3) AND event_type <> ALL ($4)
+          ORDER BY position",
+        position,
+        through,
+        interest.categories as &[&str],
+        interest.except as &[&str]
+    );
+    let events = rows.fetch_all(conn).await?.into_iter().map(Recorded::from).collect();
+    Ok(Window { events, through })
+}
+
+/// The last of the next `limit` positions after `position`, if none before it is missing.
+async fn dense_through(
+    conn: &mut PgConnection,
+    position: i64,
+    limit: i64,
+) -> Result<i64, StoreError> {
+    let seen = sqlx::query!(
+        r#"SELECT count(*) AS "count!", coalesce(max(position), $1) AS "through!"
+             FROM log.events WHERE position > $1 AND position <= $1 + $2"#,
+        position,
+        limit
+    );
+    let seen = seen.fetch_one(&mut *conn).await?;
+    if seen.count == seen.through - position {
+        return Ok(seen.through);
+    }
+    let hole = sqlx::query!(
+        r#"SELECT position, previous AS "previous!"
+             FROM (SELECT position, lag(position, 1, $1) OVER (ORDER BY position) AS previous
+                     FROM log.events WHERE position > $1 AND position <= $2) steps
+            WHERE position <> previous + 1 ORDER BY position LIMIT 1"#,
+        position,
+        seen.through
+    );
+    match hole.fetch_optional(conn).await? {
+        Some(hole) => {
+            Err(StoreError::Gap { expected: hole.previous + 1, found: Some(hole.position) })
+        }
+        // Nothing is missing any more: what was counted and what was last were the same moment, so
+        // this cannot be; rather no progress than a wrong one.
+        None => Ok(position),
+    }
 }
 
 /// Up to `limit` events after `position` that match `filter`, in order, from the next [`LOOK_MAX`]

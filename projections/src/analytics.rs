@@ -19,6 +19,16 @@ pub const PROJECTION: Projection = Projection {
         "analytics_daily_sales",
         "analytics_daily_stock",
     ],
+    categories: &["order", "refund_adjustment", "stock_item"],
+    // Of stock, only corrections are counted.
+    except: &[
+        "StockReceived",
+        "StockReserved",
+        "StockReservationExtended",
+        "StockReservationReleased",
+        "StockAllocated",
+        "StockDeallocated",
+    ],
     apply: |conn, batch| Box::pin(apply(conn, batch)),
 };
 

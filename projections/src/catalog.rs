@@ -21,6 +21,8 @@ pub const PROJECTION: Projection = Projection {
         "catalog_stock_items",
         "catalog_stock_levels",
     ],
+    categories: &["product", "stock_item"],
+    except: &[],
     apply: |conn, batch| Box::pin(apply(conn, batch)),
 };
 

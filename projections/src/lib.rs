@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::pin::Pin;
 
 use event_schemas::{ids::StoreId, upcast};
-use event_store::{Recorded, StoreError};
+use event_store::{Recorded, StoreError, read::Interest};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -50,10 +50,21 @@ pub struct Projection {
     pub version: u32,
     /// Its tables, in schema `read`. No other projection reads or writes them.
     pub tables: &'static [&'static str],
-    /// Applies a batch of consecutive events, whose size must not matter to the outcome. Passes
-    /// over events of other contexts; fails with [`ProjectionError::Poison`] at one of its own
-    /// that it cannot apply.
+    /// Categories of the streams it is computed from: it is shown no others.
+    pub categories: &'static [&'static str],
+    /// Types of these that change nothing here; neither is it shown them.
+    pub except: &'static [&'static str],
+    /// Applies a batch of events in the order of the log, whose size must not matter to the
+    /// outcome. Passes over events of other contexts; fails with [`ProjectionError::Poison`] at one
+    /// of its own that it cannot apply.
     pub apply: for<'a> fn(&'a mut PgConnection, &'a [Recorded]) -> Applying<'a>,
+}
+
+impl Projection {
+    /// What it reads of the log.
+    pub fn interest(&self) -> Interest<'static> {
+        Interest { categories: self.categories, except: self.except }
+    }
 }
 
 /// Why a projection does not go on.
@@ -153,7 +164,10 @@ fn facts<'a, E: DeserializeOwned>(
 /// A payload whose texts PostgreSQL can hold: a NUL shows as U+FFFD, like any character that cannot
 /// be shown. Commands refuse it, but a text that slipped through must not stop every store.
 fn storable(payload: &[u8]) -> Cow<'_, [u8]> {
-    if !payload.windows(NUL_ESCAPED.len()).any(|part| part == NUL_ESCAPED) {
+    // Few payloads have a backslash, and looking for one byte is much faster than for six.
+    if !payload.contains(&b'\\')
+        || !payload.windows(NUL_ESCAPED.len()).any(|part| part == NUL_ESCAPED)
+    {
         return Cow::Borrowed(payload);
     }
     let Ok(mut value) = serde_json::from_slice(payload) else {
@@ -182,6 +196,19 @@ fn poison(recorded: &Recorded, reason: impl Display) -> ProjectionError {
         event_type: recorded.event_type.clone(),
         reason: reason.to_string(),
     }
+}
+
+/// One column of rows, for `unnest`.
+fn column<'a, R, T>(rows: &[&'a R], of: fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(|row| of(row)).collect()
+}
+
+/// Keys of the streams that began before these facts, so that there may be rows of them: what the
+/// facts themselves begin needs no look.
+fn begun_before<E>(facts: &[Fact<'_, E>]) -> (Vec<Uuid>, Vec<Uuid>) {
+    let begun = facts.iter().filter(|fact| fact.recorded.version == 1).map(Fact::key);
+    let begun: BTreeSet<Key> = begun.collect();
+    columns(facts.iter().map(Fact::key).filter(|key| !begun.contains(key)))
 }
 
 /// Distinct keys as two columns for `unnest`.

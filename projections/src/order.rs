@@ -9,7 +9,7 @@ use event_schemas::{
 use event_store::Recorded;
 use sqlx::PgConnection;
 
-use crate::{Fact, Key, Projection, ProjectionError, columns, facts};
+use crate::{Fact, Key, Projection, ProjectionError, begun_before, facts};
 
 pub mod adjustments;
 pub mod lines;
@@ -35,6 +35,8 @@ pub const PROJECTION: Projection = Projection {
         "order_timeline",
         "order_adjustments",
     ],
+    categories: &["order", "payment", "refund_adjustment"],
+    except: &[],
     apply: |conn, batch| Box::pin(apply(conn, batch)),
 };
 
@@ -51,7 +53,7 @@ async fn apply(conn: &mut PgConnection, batch: &[Recorded]) -> Result<(), Projec
     let orders = facts::<OrderEvent>(batch, "order")?;
     let payments = facts::<PaymentEvent>(batch, "payment")?;
     let adjustments = facts::<AdjustmentEvent>(batch, "refund_adjustment")?;
-    let mut entries = timeline::Entries::default();
+    let mut entries = timeline::Additions::default();
     if !orders.is_empty() {
         let touched = apply_orders(conn, &orders).await?;
         for fact in &orders {
@@ -64,7 +66,7 @@ async fn apply(conn: &mut PgConnection, batch: &[Recorded]) -> Result<(), Projec
             entries.add(fact, touched[&fact.key()].checkout_id)?;
         }
     }
-    timeline::store(conn, entries).await?;
+    timeline::store(conn, &entries).await?;
     if !adjustments.is_empty() {
         adjustments::store(conn, &adjustments).await?;
     }
@@ -76,7 +78,7 @@ async fn apply_orders(
     conn: &mut PgConnection,
     facts: &[Fact<'_, OrderEvent>],
 ) -> Result<BTreeMap<Key, Touched>, ProjectionError> {
-    let (stores, ids) = columns(facts.iter().map(Fact::key));
+    let (stores, ids) = begun_before(facts);
     let known = summaries::load(conn, (&stores, &ids)).await?;
     let mut touched: BTreeMap<Key, Touched> = known
         .into_iter()
@@ -91,7 +93,8 @@ async fn apply_orders(
         apply_order(&mut touched, fact)?;
     }
     let changed = || touched.values().filter(|touched| touched.changed);
-    summaries::store(conn, changed().map(|touched| &touched.order).collect()).await?;
+    let orders: Vec<&Order> = changed().map(|touched| &touched.order).collect();
+    summaries::store(conn, &orders).await?;
     refunds::store(conn, changed().flat_map(|touched| &touched.refunds).collect()).await?;
     lines::store(conn, facts).await?;
     Ok(touched)

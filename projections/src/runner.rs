@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use event_store::{
     checkpoint::{try_lock_checkpoint, write_checkpoint},
-    read::read_after,
+    read::{Window, read_window},
 };
 use fail::fail_point;
 use sqlx::{PgConnection, PgPool};
@@ -95,26 +95,25 @@ async fn apply_after(
     limit: i64,
 ) -> Result<i64, Stop> {
     use_schema(conn, schema).await?;
-    let batch = read_after(conn, position, limit).await?;
-    let applied = i64::try_from(batch.len()).expect("a batch fits in memory");
-    let Some(first) = batch.first() else {
-        return Ok(0);
-    };
+    let Window { events, through } =
+        read_window(conn, position, limit, projection.interest()).await?;
+    if events.is_empty() {
+        return Ok(through - position);
+    }
     fail_point!("projector::after-read");
-    match (projection.apply)(conn, &batch).await {
+    match (projection.apply)(conn, &events).await {
         Ok(()) => {
             fail_point!("projector::after-apply");
-            Ok(applied)
+            Ok(through - position)
         }
-        Err(ProjectionError::Poison { position, .. }) if position > first.position => {
-            Err(Stop::Narrow(position - first.position))
+        Err(ProjectionError::Poison { position: bad, .. }) if bad > position + 1 => {
+            Err(Stop::Narrow(bad - position - 1))
         }
-        Err(ProjectionError::Database(error)) if is_about_data(&error) => {
-            if applied > 1 {
-                return Err(Stop::Narrow(applied / 2));
-            }
-            Err(Stop::Failed(poison(first, error)))
-        }
+        Err(ProjectionError::Database(error)) if is_about_data(&error) => match &events[..] {
+            [only] => Err(Stop::Failed(poison(only, error))),
+            // As many positions as hold half of them.
+            several => Err(Stop::Narrow(several[several.len() / 2].position - position - 1)),
+        },
         Err(error) => Err(Stop::Failed(error)),
     }
 }
@@ -129,9 +128,9 @@ pub(crate) async fn replay_after(
     limit: i64,
 ) -> Result<i64, ProjectionError> {
     use_schema(conn, schema).await?;
-    let batch = read_after(conn, position, limit).await?;
-    (projection.apply)(conn, &batch).await?;
-    Ok(i64::try_from(batch.len()).expect("a batch fits in memory"))
+    let window = read_window(conn, position, limit, projection.interest()).await?;
+    (projection.apply)(conn, &window.events).await?;
+    Ok(window.through - position)
 }
 
 /// Unqualified names of tables mean those of `schema` until the transaction ends.

@@ -2,7 +2,9 @@
 
 use event_store::StoreError;
 use event_store::checkpoint::{checkpoint, lock_checkpoint, try_lock_checkpoint, write_checkpoint};
-use event_store::read::{Filter, LOOK_MAX, head, read_after, read_after_filtered, read_stream};
+use event_store::read::{
+    Filter, Interest, LOOK_MAX, head, read_after, read_after_filtered, read_stream, read_window,
+};
 
 use crate::account::STORE;
 use crate::append::unit;
@@ -72,6 +74,36 @@ async fn a_filter_passes_over_events_and_says_how_far_it_looked() {
     let neither = Filter { categories: &["account"], types: &["LoanRepaid"] };
     assert_eq!(read(0, 5, neither).await, (vec![], 10));
     assert_eq!(read(8, 5, Filter::default()).await, (vec![9, 10], 10));
+}
+
+#[tokio::test]
+async fn a_window_leaves_out_what_is_of_no_interest_and_still_stops_at_a_hole() {
+    let db = Db::new().await;
+    let mut other = unit(new_id(), 0, 4);
+    other.stream.category = "loan";
+    other.events[1].event_type = "LoanRepaid".into();
+    db.engine().append(vec![unit(new_id(), 0, 3), other, unit(new_id(), 0, 3)]).await.unwrap();
+    let mut conn = db.writer.acquire().await.unwrap();
+    let mut read = async |after, limit, interest| {
+        let found = read_window(&mut conn, after, limit, interest).await?;
+        let positions: Vec<i64> = found.events.iter().map(|event| event.position).collect();
+        Ok::<_, StoreError>((positions, found.through))
+    };
+
+    let loans = Interest { categories: &["loan"], except: &[] };
+    assert_eq!(read(0, 5, loans).await.unwrap(), (vec![4, 5], 5));
+    assert_eq!(read(5, 100, loans).await.unwrap(), (vec![6, 7], 10));
+    assert_eq!(read(7, 2, loans).await.unwrap(), (vec![], 9));
+    assert_eq!(read(10, 5, loans).await.unwrap(), (vec![], 10));
+    let open = Interest { categories: &["loan"], except: &["LoanRepaid"] };
+    assert_eq!(read(0, 100, open).await.unwrap(), (vec![4, 6, 7], 10));
+
+    db.sabotage("DELETE FROM log.events WHERE position IN (2, 9, 10)").await;
+    let of_no_interest = read(0, 100, loans).await;
+    assert!(matches!(of_no_interest, Err(StoreError::Gap { expected: 2, found: Some(3) })));
+    assert_eq!(read(2, 100, loans).await.unwrap(), (vec![4, 5, 6, 7], 8));
+    let end = read(8, 100, loans).await;
+    assert!(matches!(end, Err(StoreError::Gap { expected: 9, found: None })));
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use event_schemas::{
     order::{ChargeKind, OrderEvent},
 };
 use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::Fact;
+use crate::{Fact, column};
 
 /// A product line, as it was when the order was placed. Amounts are in minor units of `currency`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -88,27 +88,58 @@ pub(super) async fn store(
     facts: &[Fact<'_, OrderEvent>],
 ) -> Result<(), sqlx::Error> {
     let (lines, charges) = parts(facts);
-    if lines.is_empty() && charges.is_empty() {
+    store_lines(conn, &lines.iter().collect::<Vec<_>>()).await?;
+    store_charges(conn, &charges.iter().collect::<Vec<_>>()).await
+}
+
+async fn store_lines(conn: &mut PgConnection, lines: &[&Line]) -> Result<(), sqlx::Error> {
+    if lines.is_empty() {
         return Ok(());
     }
     sqlx::query!(
         "INSERT INTO order_lines (store_id, order_id, position, line_id, product_id, variant_id,
              sku, title, quantity, unit_price_minor, currency)
-         SELECT store_id, order_id, position, line_id, product_id, variant_id, sku, title,
-                quantity, unit_price_minor, currency
-           FROM jsonb_populate_recordset(NULL::order_lines, $1)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[],
+             $6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::text[])
          ON CONFLICT (store_id, order_id, position) DO NOTHING",
-        Json(lines) as _
+        &column(lines, |line| line.store_id),
+        &column(lines, |line| line.order_id),
+        &column(lines, |line| line.position),
+        &column(lines, |line| line.line_id),
+        &column(lines, |line| line.product_id),
+        &column(lines, |line| line.variant_id),
+        &column(lines, |line| line.sku.as_deref()) as &[Option<&str>],
+        &column(lines, |line| line.title.as_str()) as &[&str],
+        &column(lines, |line| line.quantity),
+        &column(lines, |line| line.unit_price_minor),
+        &column(lines, |line| line.currency.as_str()) as &[&str]
     )
-    .execute(&mut *conn)
+    .execute(conn)
     .await?;
+    Ok(())
+}
+
+async fn store_charges(
+    conn: &mut PgConnection,
+    charges: &[&OrderCharge],
+) -> Result<(), sqlx::Error> {
+    if charges.is_empty() {
+        return Ok(());
+    }
     sqlx::query!(
         "INSERT INTO order_charges (store_id, order_id, position, kind, code, title, amount_minor,
              currency)
-         SELECT store_id, order_id, position, kind, code, title, amount_minor, currency
-           FROM jsonb_populate_recordset(NULL::order_charges, $1)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[],
+             $6::text[], $7::bigint[], $8::text[])
          ON CONFLICT (store_id, order_id, position) DO NOTHING",
-        Json(charges) as _
+        &column(charges, |charge| charge.store_id),
+        &column(charges, |charge| charge.order_id),
+        &column(charges, |charge| charge.position),
+        &column(charges, |charge| charge.kind.as_str()) as &[&str],
+        &column(charges, |charge| charge.code.as_str()) as &[&str],
+        &column(charges, |charge| charge.title.as_str()) as &[&str],
+        &column(charges, |charge| charge.amount_minor),
+        &column(charges, |charge| charge.currency.as_str()) as &[&str]
     )
     .execute(conn)
     .await?;

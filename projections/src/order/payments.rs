@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use event_schemas::{ids::StoreId, payment::PaymentEvent};
 use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Fact, Key, ProjectionError, columns};
+use crate::{Fact, Key, ProjectionError, begun_before, column};
 
 /// One attempt to pay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -99,7 +99,7 @@ pub(super) async fn apply(
     conn: &mut PgConnection,
     facts: &[Fact<'_, PaymentEvent>],
 ) -> Result<BTreeMap<Key, Payment>, ProjectionError> {
-    let known = load(conn, columns(facts.iter().map(Fact::key))).await?;
+    let known = load(conn, begun_before(facts)).await?;
     let keyed = known.into_iter().map(|payment| ((payment.store_id, payment.payment_id), payment));
     let mut payments: BTreeMap<Key, Payment> = keyed.collect();
     for fact in facts {
@@ -114,7 +114,7 @@ pub(super) async fn apply(
             payment.updated_at = fact.recorded.recorded_at;
         }
     }
-    store(conn, payments.values().collect()).await?;
+    store(conn, &payments.values().collect::<Vec<_>>()).await?;
     Ok(payments)
 }
 
@@ -145,6 +145,9 @@ async fn load(
     conn: &mut PgConnection,
     (stores, payments): (Vec<Uuid>, Vec<Uuid>),
 ) -> Result<Vec<Payment>, sqlx::Error> {
+    if payments.is_empty() {
+        return Ok(Vec::new());
+    }
     sqlx::query_as!(
         Payment,
         "SELECT p.store_id, p.payment_id, checkout_id, attempt, provider, provider_reference,
@@ -159,18 +162,30 @@ async fn load(
     .await
 }
 
-async fn store(conn: &mut PgConnection, payments: Vec<&Payment>) -> Result<(), sqlx::Error> {
+async fn store(conn: &mut PgConnection, payments: &[&Payment]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO order_payments (store_id, payment_id, checkout_id, attempt, provider,
              provider_reference, amount_minor, currency, status, code, requested_at, updated_at,
              version)
-         SELECT store_id, payment_id, checkout_id, attempt, provider, provider_reference,
-                amount_minor, currency, status, code, requested_at, updated_at, version
-           FROM jsonb_populate_recordset(NULL::order_payments, $1)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[],
+             $6::text[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::timestamptz[],
+             $12::timestamptz[], $13::bigint[])
          ON CONFLICT (store_id, payment_id) DO UPDATE SET
              provider_reference = excluded.provider_reference, status = excluded.status,
              code = excluded.code, updated_at = excluded.updated_at, version = excluded.version",
-        Json(payments) as _
+        &column(payments, |payment| payment.store_id),
+        &column(payments, |payment| payment.payment_id),
+        &column(payments, |payment| payment.checkout_id),
+        &column(payments, |payment| payment.attempt),
+        &column(payments, |payment| payment.provider.as_str()) as &[&str],
+        &column(payments, |payment| payment.provider_reference.as_deref()) as &[Option<&str>],
+        &column(payments, |payment| payment.amount_minor),
+        &column(payments, |payment| payment.currency.as_str()) as &[&str],
+        &column(payments, |payment| payment.status.as_str()) as &[&str],
+        &column(payments, |payment| payment.code.as_deref()) as &[Option<&str>],
+        &column(payments, |payment| payment.requested_at),
+        &column(payments, |payment| payment.updated_at),
+        &column(payments, |payment| payment.version)
     )
     .execute(conn)
     .await?;

@@ -130,6 +130,9 @@ pub(super) async fn load(
     conn: &mut PgConnection,
     (stores, orders): (&[Uuid], &[Uuid]),
 ) -> Result<Vec<Refund>, sqlx::Error> {
+    if orders.is_empty() {
+        return Ok(Vec::new());
+    }
     sqlx::query_as!(
         Refund,
         r#"SELECT r.store_id, r.order_id, refund_id, status, reference, amount_minor, currency,

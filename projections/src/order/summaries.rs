@@ -6,10 +6,10 @@ use event_schemas::{
     order::{OrderEvent, OrderPlaced},
 };
 use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::Key;
+use crate::{Key, column};
 
 /// An order without its parts. Amounts are in minor units of `currency`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
@@ -130,6 +130,9 @@ pub(super) async fn load(
     conn: &mut PgConnection,
     (stores, orders): (&[Uuid], &[Uuid]),
 ) -> Result<Vec<Order>, sqlx::Error> {
+    if orders.is_empty() {
+        return Ok(Vec::new());
+    }
     sqlx::query_as!(
         Order,
         "SELECT o.store_id, o.order_id, number, status, financial_status, total_minor,
@@ -146,20 +149,37 @@ pub(super) async fn load(
 }
 
 /// What an order was placed with does not change; the rest is replaced.
-pub(super) async fn store(conn: &mut PgConnection, orders: Vec<&Order>) -> Result<(), sqlx::Error> {
+pub(super) async fn store(conn: &mut PgConnection, orders: &[&Order]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO order_summaries (store_id, order_id, number, status, financial_status,
              total_minor, captured_minor, refunded_minor, currency, item_count, customer_reference,
              country, channel, checkout_id, payment_id, placed_at, updated_at, version)
-         SELECT store_id, order_id, number, status, financial_status, total_minor, captured_minor,
-                refunded_minor, currency, item_count, customer_reference, country, channel,
-                checkout_id, payment_id, placed_at, updated_at, version
-           FROM jsonb_populate_recordset(NULL::order_summaries, $1)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+             $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::text[],
+             $12::text[], $13::text[], $14::uuid[], $15::uuid[], $16::timestamptz[],
+             $17::timestamptz[], $18::bigint[])
          ON CONFLICT (store_id, order_id) DO UPDATE SET
              status = excluded.status, financial_status = excluded.financial_status,
              captured_minor = excluded.captured_minor, refunded_minor = excluded.refunded_minor,
              updated_at = excluded.updated_at, version = excluded.version",
-        Json(orders) as _
+        &column(orders, |order| order.store_id),
+        &column(orders, |order| order.order_id),
+        &column(orders, |order| order.number.as_str()) as &[&str],
+        &column(orders, |order| order.status.as_str()) as &[&str],
+        &column(orders, |order| order.financial_status.as_str()) as &[&str],
+        &column(orders, |order| order.total_minor),
+        &column(orders, |order| order.captured_minor),
+        &column(orders, |order| order.refunded_minor),
+        &column(orders, |order| order.currency.as_str()) as &[&str],
+        &column(orders, |order| order.item_count),
+        &column(orders, |order| order.customer_reference.as_deref()) as &[Option<&str>],
+        &column(orders, |order| order.country.as_deref()) as &[Option<&str>],
+        &column(orders, |order| order.channel.as_str()) as &[&str],
+        &column(orders, |order| order.checkout_id),
+        &column(orders, |order| order.payment_id),
+        &column(orders, |order| order.placed_at),
+        &column(orders, |order| order.updated_at),
+        &column(orders, |order| order.version)
     )
     .execute(conn)
     .await?;

@@ -3,14 +3,16 @@
 //!
 //! The table is keyed by the checkout, because payments are there before the order is.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use event_schemas::{
     ids::StoreId,
-    metadata::{ActorKind, Metadata},
+    metadata::{Actor, ActorKind},
 };
-use serde::Serialize;
-use serde_json::{Map, Value};
-use sqlx::{PgConnection, types::Json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{Fact, ProjectionError};
@@ -91,7 +93,28 @@ pub async fn list(
     Ok(Entries { rows, more })
 }
 
-impl Entries {
+/// Entries of a batch, as columns.
+#[derive(Default)]
+pub(super) struct Additions {
+    stores: Vec<Uuid>,
+    checkouts: Vec<Uuid>,
+    positions: Vec<i64>,
+    entries: Vec<String>,
+    at: Vec<DateTime<Utc>>,
+    recorded_at: Vec<DateTime<Utc>>,
+    actor_kinds: Vec<&'static str>,
+    actor_ids: Vec<Uuid>,
+    /// JSON.
+    details: Vec<String>,
+}
+
+/// What an entry says of the metadata.
+#[derive(Deserialize)]
+struct Who {
+    actor: Actor,
+}
+
+impl Additions {
     /// Adds what happened, to the timeline of a checkout.
     pub(super) fn add<E: Serialize>(
         &mut self,
@@ -99,32 +122,28 @@ impl Entries {
         checkout_id: Uuid,
     ) -> Result<(), ProjectionError> {
         let recorded = fact.recorded;
-        let metadata: Metadata =
+        let Who { actor } =
             serde_json::from_slice(&recorded.metadata).map_err(|error| fact.poison(error))?;
-        let event = serde_json::to_value(&fact.event).map_err(|error| fact.poison(error))?;
-        let at = event.get("at").cloned().unwrap_or_default();
-        let at = serde_json::from_value(at).map_err(|error| fact.poison(error))?;
-        let Value::Object(fields) = event else {
-            return Err(fact.poison("not an object"));
-        };
-        self.rows.push(Entry {
-            store_id: recorded.store_id,
-            checkout_id,
-            position: recorded.position,
-            entry: snake_case(&recorded.event_type),
-            at,
-            recorded_at: recorded.recorded_at,
-            actor_kind: code(metadata.actor.kind).to_owned(),
-            actor_id: metadata.actor.id.0,
-            detail: Value::Object(shown(fields)),
-        });
+        // Written and read once more, because the stored payload may have an older shape. The
+        // values stay the text they are: a tree of them would cost as much as all the rest.
+        let event = serde_json::to_string(&fact.event).map_err(|error| fact.poison(error))?;
+        let mut fields: BTreeMap<&str, &RawValue> =
+            serde_json::from_str(&event).map_err(|error| fact.poison(error))?;
+        let at = fields.get("at").map_or("null", |at| at.get());
+        let at = serde_json::from_str(at).map_err(|error| fact.poison(error))?;
+        fields.retain(|name, value| SHOWN.contains(name) && value.get() != "null");
+        let detail = serde_json::to_string(&fields).map_err(|error| fact.poison(error))?;
+        self.stores.push(recorded.store_id);
+        self.checkouts.push(checkout_id);
+        self.positions.push(recorded.position);
+        self.entries.push(snake_case(&recorded.event_type));
+        self.at.push(at);
+        self.recorded_at.push(recorded.recorded_at);
+        self.actor_kinds.push(code(actor.kind));
+        self.actor_ids.push(actor.id.0);
+        self.details.push(detail);
         Ok(())
     }
-}
-
-fn shown(fields: Map<String, Value>) -> Map<String, Value> {
-    let shown = fields.into_iter().filter(|(name, _)| SHOWN.contains(&name.as_str()));
-    shown.filter(|(_, value)| !value.is_null()).collect()
 }
 
 fn code(kind: ActorKind) -> &'static str {
@@ -148,18 +167,29 @@ fn snake_case(event_type: &str) -> String {
 }
 
 /// An entry never changes.
-pub(super) async fn store(conn: &mut PgConnection, entries: Entries) -> Result<(), sqlx::Error> {
-    if entries.rows.is_empty() {
+pub(super) async fn store(conn: &mut PgConnection, new: &Additions) -> Result<(), sqlx::Error> {
+    if new.stores.is_empty() {
         return Ok(());
     }
     sqlx::query!(
         "INSERT INTO order_timeline (store_id, checkout_id, position, entry, at, recorded_at,
              actor_kind, actor_id, detail)
          SELECT store_id, checkout_id, position, entry, at, recorded_at, actor_kind, actor_id,
-                detail
-           FROM jsonb_populate_recordset(NULL::order_timeline, $1)
+                detail::jsonb
+           FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::timestamptz[],
+                       $6::timestamptz[], $7::text[], $8::uuid[], $9::text[])
+                AS t (store_id, checkout_id, position, entry, at, recorded_at, actor_kind, actor_id,
+                      detail)
          ON CONFLICT (store_id, checkout_id, position) DO NOTHING",
-        Json(entries.rows) as _
+        &new.stores,
+        &new.checkouts,
+        &new.positions,
+        &new.entries,
+        &new.at,
+        &new.recorded_at,
+        &new.actor_kinds as &[&str],
+        &new.actor_ids,
+        &new.details
     )
     .execute(conn)
     .await?;
