@@ -99,6 +99,9 @@ pub enum Command {
     /// Take over data of another system, through ordinary commands. Repeating changes nothing.
     #[command(subcommand)]
     Import(Import),
+    /// Prepare measurements.
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// Everything in one process.
@@ -203,6 +206,38 @@ pub enum Import {
     Products(ImportFile),
     /// An order history with the columns of the Online Retail data set.
     Orders(ImportFile),
+}
+
+/// Prepare measurements.
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Fill an empty store with the history of a shop: products, stock, two years of orders. The
+    /// same every time; goes on where it was cut short.
+    Load(BenchLoad),
+}
+
+/// What to load.
+#[derive(Debug, Args)]
+pub struct BenchLoad {
+    /// Products, about two variants each.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub products: u32,
+
+    /// Orders, about 15 events each.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    pub orders: u32,
+
+    /// Another one is another history.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Slug of the store. It must be empty, or have the same load, or part of it.
+    #[arg(long, default_value = "bench", value_parser = slug)]
+    pub store: String,
+
+    /// Day before which the last order was placed.
+    #[arg(long, default_value = "2026-11-01", value_name = "DATE")]
+    pub until: chrono::NaiveDate,
 }
 
 /// A file to take over.

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::ensure;
 use event_schemas::{ids::StoreId, money::Currency};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 
 use crate::{
     config::{ImportFile, Place as DataPlace},
@@ -131,15 +131,15 @@ async fn connect(
     let ctx = roles::ctx(&database).await?;
     let saga = roles::saga_ctx(&database, &ctx).await?;
     let store = StoreId::of_slug(&file.store);
-    let turn = take_turn(&database, store).await?;
+    let turn = take_turn(&database.owner().await?, store).await?;
     Ok((database, Importer::new(saga, store, file.progress), turn))
 }
 
 /// Waits until no other import writes to the store. What is missing is worked out from a look at
 /// the log, and would be sent twice by two imports that look at once. The turn ends with the
 /// connection.
-async fn take_turn(database: &Database, store: StoreId) -> anyhow::Result<PgConnection> {
-    let mut turn = database.owner().await?.acquire().await?.detach();
+pub(crate) async fn take_turn(owner: &PgPool, store: StoreId) -> anyhow::Result<PgConnection> {
+    let mut turn = owner.acquire().await?.detach();
     let waiting_since = Instant::now();
     let lock = "SELECT pg_try_advisory_lock(hashtextextended('import ' || $1, 0))";
     loop {

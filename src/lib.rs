@@ -15,11 +15,12 @@ pub mod health;
 pub mod http;
 pub mod import;
 pub mod keys;
+pub mod load;
 pub mod roles;
 pub mod telemetry;
 pub mod terminal;
 
-use config::{Command, Config, Import, Log, Place, Projections};
+use config::{Bench, Command, Config, Import, Log, Place, Projections};
 use database::{Database, data_dir};
 
 /// Runs the program as its arguments ask.
@@ -75,6 +76,7 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
             return as_owner(place, async |owner| projections_command(owner, ask).await).await;
         }
         Command::Log(ask) => return as_owner(place, async |owner| log(owner, ask).await).await,
+        Command::Bench(Bench::Load(load)) => return load::run(place, load).await,
         Command::Import(Import::Products(file)) => return import::products(place, file).await,
         Command::Import(Import::Orders(file)) => return import::orders(place, file).await,
     }

@@ -26,7 +26,7 @@ pub mod runner;
 
 pub use checkout::drive_checkout;
 pub use refund::drive_order;
-pub use runner::{drain, drive_to_rest, lease, run};
+pub use runner::{drain, drive_to_rest, lease, pass_over, run};
 
 /// Shortest and longest wait before a provider is asked again: 1, 2, 4 … 60 s.
 const BACK_OFF_MIN: Duration = Duration::seconds(1);

@@ -47,6 +47,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// seconds that is after about a minute. It is tried again nevertheless, once a minute.
 const STUCK_AFTER: i32 = 6;
 
+pub use tail::pass_over;
+
 /// Runs until `shutdown` says true; then ends what it is at, which takes as long as the longest
 /// step.
 pub async fn run(ctx: SagaCtx, shutdown: watch::Receiver<bool>) {

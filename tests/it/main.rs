@@ -9,6 +9,7 @@ mod edge;
 mod flash_sale;
 mod idempotency;
 mod import;
+mod load;
 mod openapi;
 mod overload;
 mod read_models;

@@ -8,11 +8,11 @@ use event_schemas::{
 };
 use event_store::{
     Recorded,
-    checkpoint::{try_lock_checkpoint, write_checkpoint},
+    checkpoint::{lock_checkpoint, try_lock_checkpoint, write_checkpoint},
     read::{self, Filter},
 };
 use fail::fail_point;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::work::Process;
@@ -73,6 +73,20 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
     tx.commit().await?;
     fail_point!("saga::after-arm");
     Ok(Tailed { armed: !woken.is_empty(), more: read.more })
+}
+
+/// Passes over the events after `from` and up to `through`, of which the caller knows that they
+/// wake nobody: every process in them has ended. Does nothing if the tail is not there yet, or if
+/// somebody else has appended since. Several round trips.
+pub async fn pass_over(pool: &PgPool, from: i64, through: i64) -> Result<(), DriveError> {
+    let mut tx = pool.begin().await?;
+    let position = lock_checkpoint(&mut tx, CHECKPOINT).await?;
+    let head = read::head(&mut tx).await?;
+    if from <= position && position < through && head == through {
+        write_checkpoint(&mut tx, CHECKPOINT, through).await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 type Key = (StoreId, Process, Uuid);
