@@ -71,7 +71,7 @@ pub enum Command {
     /// Run the command API.
     WriteApi(Listen),
     /// Run the query API.
-    ReadApi(Listen),
+    ReadApi(ReadApi),
     /// Run one projector: it fills its read model from the log. A second one stands by.
     Projector {
         /// Which read model: `catalog`, `orders` or `sales`.
@@ -111,9 +111,47 @@ pub struct Up {
     #[command(flatten)]
     pub listen: Listen,
 
+    /// How queries are answered.
+    #[command(flatten)]
+    pub reading: Reading,
+
     /// Fill an empty store `demo` with a chocolate shop.
     #[arg(long, env = "CONCHE_DEMO")]
     pub demo: bool,
+}
+
+/// The query API.
+#[derive(Debug, Args)]
+pub struct ReadApi {
+    /// Address of the API.
+    #[command(flatten)]
+    pub listen: Listen,
+
+    /// How queries are answered.
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// How queries are answered.
+#[derive(Clone, Debug, Args)]
+pub struct Reading {
+    /// A replica that answers queries, as a PostgreSQL address; the server itself answers what the
+    /// replica does not have in time, and everything while it is away.
+    #[arg(long, env = "CONCHE_READ_URL", hide_env_values = true, value_name = "URL")]
+    pub read_url: Option<String>,
+
+    /// Whether answers about the catalogue are kept in memory until something in them changes.
+    #[arg(long, env = "CONCHE_READ_CACHE", value_enum, default_value = "on")]
+    pub read_cache: Switch,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
+    Off,
 }
 
 /// An address.

@@ -7,12 +7,11 @@ use event_store::pool::{self, Role, ServerError};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
 
 use crate::{
-    config::Place,
+    config::{Place, Reading, Switch},
     embedded::{self, Cluster},
-    http::Pools,
 };
 
-/// Connections of a pool. All of `up`, its ten pools and what the engine opens beside them, stay
+/// Connections of a pool. All of `up`, its eleven pools and what the engine opens beside them, stay
 /// below the 100 of a default server, by a third; they open only under load.
 fn connections_max(role: Role) -> u32 {
     match role {
@@ -23,6 +22,10 @@ fn connections_max(role: Role) -> u32 {
         Role::Projector => 2,
     }
 }
+
+/// Connections of the task that follows the read models, and of what asks where a time is in the
+/// log: they see every store.
+const FOLLOWER_MAX: u32 = 2;
 
 /// Connections for probes: one that answers, one that waits for it.
 const PROBES_MAX: u32 = 2;
@@ -123,10 +126,29 @@ impl Database {
         pool.context("connecting to PostgreSQL")
     }
 
-    /// Connections of what is served.
-    pub async fn serving(&self) -> anyhow::Result<Pools> {
-        let probe = pool::connect_lazy(self.options.clone(), Role::Projector, PROBES_MAX);
-        Ok(Pools { reader: self.pool(Role::Reader).await?, probe })
+    /// Connections of the probes, which see how old the events are that nobody has applied yet.
+    pub fn probe(&self) -> PgPool {
+        pool::connect_lazy(self.options.clone(), Role::Projector, PROBES_MAX)
+    }
+
+    /// Where queries read.
+    pub async fn sources(&self, reading: &Reading) -> anyhow::Result<read_api::Sources> {
+        let reader = self.pool(Role::Reader).await?;
+        let cached = reading.read_cache == Switch::On;
+        let Some(url) = &reading.read_url else {
+            let follower = pool::connect_lazy(self.options.clone(), Role::Projector, FOLLOWER_MAX);
+            return Ok(read_api::Sources { reader, follower, primary: None, cached });
+        };
+        // The replica may be away now and come back.
+        let replica: PgConnectOptions =
+            url.parse().context("CONCHE_READ_URL is no PostgreSQL address")?;
+        let lazy = |role, max| pool::connect_lazy(replica.clone(), role, max);
+        Ok(read_api::Sources {
+            reader: lazy(Role::Reader, connections_max(Role::Reader)),
+            follower: lazy(Role::Projector, FOLLOWER_MAX),
+            primary: Some(reader),
+            cached,
+        })
     }
 
     /// The one connection of the journal of refusals: neither waits for the other, the commands

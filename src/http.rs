@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use commands::Ctx;
 use event_store::refusals::{Refusals, RefusedCommand};
 use providers::payment::{PaymentProvider, Sandbox};
+use read_api::Reads;
 use sqlx::PgPool;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -15,15 +16,6 @@ use crate::health;
 
 /// Actors over HTTP, as the metadata of events calls them: tokens are given to people.
 const ACTOR_KIND: &str = "user";
-
-/// Connections of what is served.
-#[derive(Clone, Debug)]
-pub struct Pools {
-    /// Answers queries; sees one store at a time.
-    pub reader: PgPool,
-    /// Answers probes; sees how old the events are that nobody has applied yet.
-    pub probe: PgPool,
-}
 
 /// What the edge works with.
 #[derive(Clone, Debug)]
@@ -37,24 +29,23 @@ pub struct Door {
 }
 
 /// Everything under one address.
-pub fn both(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
+pub fn both(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
     let (write, write_document) = write_api::api().finish()?;
-    let (read, read_document) = read_api::api().finish()?;
-    let write = write.with_state(write_state(ctx));
-    let router = write.merge(read.with_state(pools.reader));
-    finish(door, ctx, router, openapi::merged(write_document, read_document), pools.probe)
+    let (read, read_document) = read_api::router(reads)?;
+    let router = write.with_state(write_state(ctx)).merge(read);
+    finish(door, ctx, router, openapi::merged(write_document, read_document), probe)
 }
 
 /// The command API alone.
-pub fn write(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
+pub fn write(door: Door, ctx: &Ctx, probe: PgPool) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
-    finish(door, ctx, router.with_state(write_state(ctx)), document, pools.probe)
+    finish(door, ctx, router.with_state(write_state(ctx)), document, probe)
 }
 
 /// The query API alone.
-pub fn read(door: Door, ctx: &Ctx, pools: Pools) -> anyhow::Result<Router> {
-    let (router, document) = read_api::api().finish()?;
-    finish(door, ctx, router.with_state(pools.reader), document, pools.probe)
+pub fn read(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
+    let (router, document) = read_api::router(reads)?;
+    finish(door, ctx, router, document, probe)
 }
 
 fn write_state(ctx: &Ctx) -> WriteState {

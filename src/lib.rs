@@ -47,7 +47,7 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
     match &config.command {
         Command::Up(up) => roles::up(place, up).await?,
         Command::WriteApi(listen) => roles::write_api(place, listen).await?,
-        Command::ReadApi(listen) => roles::read_api(place, listen).await?,
+        Command::ReadApi(read_api) => roles::read_api(place, read_api).await?,
         Command::Projector { name } => roles::projector(place, name).await?,
         Command::Saga => roles::saga(place).await?,
         Command::Migrate => roles::migrate(place).await?,

@@ -8,6 +8,7 @@ use chrono::{SubsecRound as _, Utc};
 use commands::Ctx;
 use event_store::{Engine, pool::Role, refusals};
 use providers::payment::{PaymentProvider, Sandbox};
+use read_api::Reads;
 use sagas::SagaCtx;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -17,7 +18,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    config::{Listen, Place, Token, Up},
+    config::{Listen, Place, ReadApi, Reading, Token, Up},
     database::{Database, data_dir},
     http::{self, Door},
     keys,
@@ -99,7 +100,8 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let ctx = ctx(&database).await?;
     let door = door(&mut tasks, place, &database)?;
     let keys = door.keys.clone();
-    let app = http::both(door, &ctx, database.serving().await?)?;
+    let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
+    let app = http::both(door, &ctx, reads, database.probe())?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
     for projection in projections::ALL {
         add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
@@ -127,7 +129,7 @@ async fn begin(place: &Place) -> anyhow::Result<(Tasks, Database, Ctx)> {
 pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
     let door = door(&mut tasks, place, &database)?;
-    let app = http::write(door, &ctx, database.serving().await?)?;
+    let app = http::write(door, &ctx, database.probe())?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
     announce(&format!("command API on http://{address}"));
@@ -135,11 +137,12 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
 }
 
 /// The query API alone.
-pub async fn read_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
+pub async fn read_api(place: &Place, read_api: &ReadApi) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
     let door = door(&mut tasks, place, &database)?;
-    let app = http::read(door, &ctx, database.serving().await?)?;
-    let address = serve(&mut tasks, listen.listen, app).await?;
+    let reads = add_reads(&mut tasks, &database, &read_api.reading, &ctx.engine).await?;
+    let app = http::read(door, &ctx, reads, database.probe())?;
+    let address = serve(&mut tasks, read_api.listen.listen, app).await?;
     announce(&format!("query API on http://{address}"));
     tasks.run(database, &ctx.engine).await
 }
@@ -201,6 +204,22 @@ async fn serve(
         Ok(axum::serve(listener, app).with_graceful_shutdown(stopped).await?)
     });
     Ok(address)
+}
+
+/// What queries work with, and the task that follows the read models for them.
+async fn add_reads(
+    tasks: &mut Tasks,
+    database: &Database,
+    reading: &Reading,
+    engine: &Engine,
+) -> anyhow::Result<Reads> {
+    let reads = Reads::new(database.sources(reading).await?);
+    let (follower, wakeups, stop) = (reads.clone(), engine.appended(), tasks.stop.subscribe());
+    tasks.add(async move {
+        follower.follow(wakeups, stop).await;
+        Ok(())
+    });
+    Ok(reads)
 }
 
 async fn add_projector(

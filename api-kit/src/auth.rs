@@ -13,6 +13,7 @@ use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use chrono::{DateTime, Utc};
 use event_schemas::ids::{ActorId, StoreId};
 use uuid::Uuid;
 
@@ -38,6 +39,7 @@ pub enum Permission {
     OrdersWrite,
     AnalyticsRead,
     AuditRead,
+    EventsRead,
 }
 
 impl Permission {
@@ -53,6 +55,7 @@ impl Permission {
         Permission::OrdersWrite,
         Permission::AnalyticsRead,
         Permission::AuditRead,
+        Permission::EventsRead,
     ];
 
     /// As in the `scope` of a token and `x-permission` of the document.
@@ -68,6 +71,7 @@ impl Permission {
             Permission::OrdersWrite => "orders:write",
             Permission::AnalyticsRead => "analytics:read",
             Permission::AuditRead => "audit:read",
+            Permission::EventsRead => "events:read",
         }
     }
 }
@@ -142,6 +146,8 @@ pub struct Visitor {
     pub request_id: RequestId,
     pub correlation_id: Uuid,
     pub permissions: Vec<Permission>,
+    /// When the token ends.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Someone allowed to do what the handler is about to do, in this one store.
@@ -157,6 +163,8 @@ pub struct Caller {
     pub store_slug: String,
     pub request_id: RequestId,
     pub correlation_id: Uuid,
+    /// When the token ends: for answers that go on.
+    pub expires_at: DateTime<Utc>,
 }
 
 impl Visitor {
@@ -169,7 +177,8 @@ impl Visitor {
                 .extra("permission", permission.as_str()));
         }
         let Visitor { actor_id, store_id, store_slug, request_id, correlation_id, .. } = self;
-        Ok(Caller { actor_id, store_id, store_slug, request_id, correlation_id })
+        let expires_at = self.expires_at;
+        Ok(Caller { actor_id, store_id, store_slug, request_id, correlation_id, expires_at })
     }
 
     /// `403` for a client that names a store and has a token of another one.
@@ -189,9 +198,17 @@ impl Visitor {
         let ids = extensions.get::<RequestIds>().ok_or_else(crate::edge::missing)?;
         let token = bearer(headers).ok_or_else(|| Problem::new("unauthenticated"))?;
         let claims = edge.keys().verify(token, edge.now()).map_err(refusal)?;
-        let Claims { actor_id, store_id, store_slug, permissions, .. } = claims;
+        let Claims { actor_id, store_id, store_slug, permissions, expires_at } = claims;
         let RequestIds { request_id, correlation_id } = ids.clone();
-        Ok(Visitor { actor_id, store_id, store_slug, request_id, correlation_id, permissions })
+        Ok(Visitor {
+            actor_id,
+            store_id,
+            store_slug,
+            request_id,
+            correlation_id,
+            permissions,
+            expires_at,
+        })
     }
 }
 

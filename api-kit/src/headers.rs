@@ -2,6 +2,9 @@
 
 #![expect(dead_code, reason = "read by the derive only")]
 
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{Header, Object, RefOr, Type};
+
 /// Of commands.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -48,4 +51,38 @@ pub struct Read {
     /// begun: `503`.
     #[param(rename = "X-Request-Timeout", exclusive_minimum = 0)]
     request_timeout: Option<f64>,
+}
+
+/// Of queries whose answers clients may keep.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct Validator {
+    /// `ETag` of an answer the client has: `304` without a body if it is still the answer.
+    #[param(rename = "If-None-Match")]
+    if_none_match: Option<String>,
+}
+
+/// Headers of every answer to [`Read`].
+const READ_ANSWER: [(&str, Type, &str); 4] = [
+    ("X-Position", Type::Integer, "How far the tables behind the answer are."),
+    ("X-Stale", Type::Boolean, "`true` if that is before `X-Min-Position`: waiting was in vain."),
+    ("X-Stale-Positions", Type::Integer, "By how many events of all stores; with `X-Stale`."),
+    (
+        "X-Stale-Seconds",
+        Type::Number,
+        "Age of the oldest event that is missing; with `X-Stale`, where it is known.",
+    ),
+];
+
+/// Documents what an operation that takes [`Read`] answers beside the body.
+pub(crate) fn answer(operation: &mut Operation) {
+    let takes_position = operation.parameters.iter().flatten().any(
+        |parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "X-Min-Position"),
+    );
+    let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") else { return };
+    for (name, kind, description) in READ_ANSWER.into_iter().filter(|_| takes_position) {
+        let mut header = Header::new(Object::with_type(kind));
+        header.description = Some(description.to_owned());
+        response.headers.insert(name.to_owned(), RefOr::T(header));
+    }
 }

@@ -12,6 +12,7 @@ use utoipa::openapi::{OpenApi, Ref};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::auth::{Gate, Permission};
+use crate::headers;
 use crate::load::Class;
 use crate::openapi::{self, PROBLEM_RESPONSE, SECURITY_SCHEME};
 
@@ -183,6 +184,7 @@ fn documented<S>(
         for operation in methods.into_iter().flatten() {
             change(operation);
             name(operation);
+            headers::answer(operation);
             let problem = Ref::from_response_name(PROBLEM_RESPONSE);
             operation.responses.responses.insert("default".to_owned(), problem.into());
         }

@@ -16,7 +16,8 @@ pub struct Etag(pub i64);
 /// What the client wants to be unchanged.
 ///
 /// Understood are `"v17"`, `*` and none. A weak `W/"v17"` counts as `"v17"`: it is ours, weakened
-/// by a proxy that compresses. Anything else is `400 malformed_header`.
+/// by a proxy that compresses. So does `"v17-…"`, which names an answer that shows more than the
+/// resource: the version is what must be unchanged. Anything else is `400 malformed_header`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMatch {
     /// No `If-Match`.
@@ -66,7 +67,11 @@ fn condition(text: &str) -> Option<IfMatch> {
         return Some(IfMatch::Any);
     }
     let tag = text.strip_prefix("W/").unwrap_or(text);
-    let digits = tag.strip_prefix("\"v")?.strip_suffix('"')?;
+    let version = tag.strip_prefix("\"v")?.strip_suffix('"')?;
+    let (digits, answer) = version.split_once('-').unwrap_or((version, "-"));
+    if answer.is_empty() || answer.contains('"') {
+        return None;
+    }
     number(digits).map(IfMatch::Version)
 }
 

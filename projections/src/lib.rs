@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 pub mod analytics;
 pub mod catalog;
+pub mod follow;
 pub mod order;
 mod progress;
 mod rebuild;
@@ -122,6 +123,27 @@ pub async fn as_store(
     .fetch_one(&mut *tx)
     .await?;
     Ok(tx)
+}
+
+/// As [`as_store`], with the position up to which the projection `name` has filled the tables that
+/// the transaction sees. Two round trips.
+pub async fn as_store_at(
+    pool: &PgPool,
+    store_id: StoreId,
+    name: &str,
+) -> Result<(Transaction<'static, Postgres>, i64), sqlx::Error> {
+    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    let position = sqlx::query!(
+        r#"SELECT set_config('app.store', $1, true) AS store,
+                  set_config('search_path', 'read', true) AS path,
+                  coalesce((SELECT position FROM log.checkpoints WHERE name = $2), 0) AS "position!""#,
+        store_id.0.to_string(),
+        name
+    )
+    .fetch_one(&mut *tx)
+    .await?
+    .position;
+    Ok((tx, position))
 }
 
 /// Rows of a store, by the id they have in it.

@@ -9,14 +9,14 @@ use projections::analytics::report::{
     self, Granularity, ReportError, SalesBucket, SalesReport, SalesTotals,
 };
 use serde::{Deserialize, Serialize};
-use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::reader::{Freshness, Reader, unreadable};
+use crate::reads::Reads;
 use crate::value::money;
 
-pub(crate) fn api() -> Api<PgPool> {
+pub(crate) fn api() -> Api<Reads> {
     Api::new().route(Permission::AnalyticsRead, routes!(sales))
 }
 

@@ -8,22 +8,24 @@ use projections::catalog::products::{
 };
 use projections::catalog::{PROJECTION, variants};
 use serde::Deserialize;
-use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use crate::cache::cached;
+use crate::changes::Depends;
 use crate::reader::{Freshness, Reader, View, unreadable};
+use crate::reads::Reads;
 use crate::value;
 
 mod body;
 
 use body::ProductBody;
 
-pub(crate) fn api() -> Api<PgPool> {
+pub(crate) fn api() -> Api<Reads> {
     Api::new()
-        .route(Permission::ProductsRead, routes!(list))
-        .route(Permission::ProductsRead, routes!(get))
-        .route(Permission::ProductsRead, routes!(by_handle))
+        .route(Permission::ProductsRead, cached(routes!(list)))
+        .route(Permission::ProductsRead, cached(routes!(get)))
+        .route(Permission::ProductsRead, cached(routes!(by_handle)))
 }
 
 /// Where a product stands.
@@ -101,7 +103,7 @@ struct ListQuery {
 async fn list(
     reader: Reader,
     Query(query): Query<ListQuery>,
-) -> Result<(Freshness, Page<ProductBody>), Problem> {
+) -> Result<(Freshness, Depends, Page<ProductBody>), Problem> {
     let ListQuery { limit, after, before, sort, statuses, tag, vendor, q } = query;
     let (sort, name) = match sort {
         ProductOrder::Newest => (ProductSort::Newest, "products"),
@@ -125,18 +127,19 @@ async fn list(
     }
     let page = paging.page(rows, |product| product.cursor(sort));
     let data = with_variants(&reader, &mut view, page.data).await?;
-    Ok((view.freshness, Page { data, page: page.page }))
+    let depends = Depends::products(data.iter().flat_map(ProductBody::variant_ids).collect());
+    Ok((view.freshness, depends, Page { data, page: page.page }))
 }
 
 /// One product.
 #[utoipa::path(get, path = "/api/v1/products/{product_id}", tag = "products",
     params(("product_id" = ProductId, Path), api_kit::headers::Read),
-    responses((status = 200, description = "The product; `ETag` is its version.",
+    responses((status = 200, description = "The product; `ETag` begins with its version.",
         body = ProductBody)))]
 async fn get(
     reader: Reader,
     Path(product_id): Path<ProductId>,
-) -> Result<(Etag, Freshness, Json<ProductBody>), Problem> {
+) -> Result<(Etag, Freshness, Depends, Json<ProductBody>), Problem> {
     let mut view = reader.view(&PROJECTION).await?;
     let found = products::get(view.conn(), reader.store_id(), product_id.0).await;
     one(&reader, view, found.map_err(unreadable)?).await
@@ -145,12 +148,12 @@ async fn get(
 /// One product, by its name in URLs.
 #[utoipa::path(get, path = "/api/v1/products/by-handle/{handle}", tag = "products",
     params(("handle" = String, Path, example = "truffle-box"), api_kit::headers::Read),
-    responses((status = 200, description = "The product; `ETag` is its version.",
+    responses((status = 200, description = "The product; `ETag` begins with its version.",
         body = ProductBody)))]
 async fn by_handle(
     reader: Reader,
     Path(handle): Path<String>,
-) -> Result<(Etag, Freshness, Json<ProductBody>), Problem> {
+) -> Result<(Etag, Freshness, Depends, Json<ProductBody>), Problem> {
     // No handle holds U+0000, and PostgreSQL would not take it.
     if handle.contains('\0') {
         return Err(Problem::new("product_not_found"));
@@ -164,12 +167,13 @@ async fn one(
     reader: &Reader,
     mut view: View,
     found: Option<Product>,
-) -> Result<(Etag, Freshness, Json<ProductBody>), Problem> {
+) -> Result<(Etag, Freshness, Depends, Json<ProductBody>), Problem> {
     let product = found.ok_or_else(|| Problem::new("product_not_found"))?;
-    let version = Etag(product.version);
+    let (version, product_id) = (Etag(product.version), product.product_id);
     let body = with_variants(reader, &mut view, vec![product]).await?.pop();
     let body = body.expect("one product in, one out");
-    Ok((version, view.freshness, Json(body)))
+    let depends = Depends::product(product_id, body.variant_ids().collect());
+    Ok((version, view.freshness, depends, Json(body)))
 }
 
 /// Adds the variants of all `products`, in one statement.

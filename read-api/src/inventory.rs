@@ -7,13 +7,13 @@ use event_schemas::ids::VariantId;
 use projections::catalog::PROJECTION;
 use projections::catalog::stock::{self, Stock, StockLevel};
 use serde::Serialize;
-use sqlx::PgPool;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::reader::{Freshness, Reader, unreadable};
+use crate::reads::Reads;
 
-pub(crate) fn api() -> Api<PgPool> {
+pub(crate) fn api() -> Api<Reads> {
     Api::new().route(Permission::StockRead, routes!(get))
 }
 

@@ -3,19 +3,35 @@
 //! Every caller so far is back office: whoever may read products sees drafts too. Answers are
 //! types of their own, so that a column added to a table is not public by accident.
 
-use api_kit::Api;
-use sqlx::PgPool;
+use api_kit::{Api, BootError};
+use axum::{Extension, Router};
+use utoipa::openapi::OpenApi;
 
 mod analytics;
+mod cache;
 mod catalog;
+mod changes;
+mod follower;
 mod inventory;
+mod live;
 mod order;
 mod reader;
+mod reads;
 mod value;
 
-/// Every query, under `/api/v1`. The state is a pool of connections with the role
-/// `conche_reader`.
-pub fn api() -> Api<PgPool> {
+pub use cache::CacheCounts;
+pub use reads::{Reads, Sources};
+
+/// Every query with its state, and the document.
+pub fn router(reads: Reads) -> Result<(Router, OpenApi), BootError> {
+    let (router, document) = api().finish()?;
+    // For what stands around handlers, which knows no state.
+    let router = router.layer(Extension(reads.clone()));
+    Ok((router.with_state(reads), document))
+}
+
+/// Every query, under `/api/v1`.
+pub fn api() -> Api<Reads> {
     Api::new()
         .merge(catalog::api())
         .merge(inventory::api())

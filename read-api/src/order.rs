@@ -8,11 +8,11 @@ use projections::order::list::{self, OrderCursor, OrderFilter, OrdersFrom};
 use projections::order::summaries::{self, Order};
 use projections::order::{PROJECTION, lines, payments, refunds};
 use serde::Deserialize;
-use sqlx::PgPool;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::reader::{Freshness, Reader, View, unreadable};
+use crate::reads::Reads;
 use crate::value;
 
 mod adjustments;
@@ -21,7 +21,7 @@ mod timeline;
 
 use body::{OrderBody, OrderSummary, Parts};
 
-pub(crate) fn api() -> Api<PgPool> {
+pub(crate) fn api() -> Api<Reads> {
     Api::new()
         .route(Permission::OrdersRead, routes!(list))
         .route(Permission::OrdersRead, routes!(get))

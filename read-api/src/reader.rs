@@ -6,19 +6,21 @@ use std::time::Duration;
 use api_kit::{Caller, Deadline, MinPosition, Position, Problem};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponseParts, ResponseParts};
 use event_schemas::ids::StoreId;
 use projections::Projection;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
+
+use crate::reads::{Reads, poll};
 
 /// Longest wait for a read model to reach `X-Min-Position`. A projector needs a few milliseconds;
 /// longer than this is a lag that the client should know of.
 const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// What we ask of a client that met a busy or absent database.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// SQLSTATE classes of a server that is reached but cannot serve now.
 const AWAY_CLASSES: [&str; 4] = ["08", "53", "57", "58"];
@@ -29,7 +31,7 @@ pub(crate) struct Reader {
     store_id: StoreId,
     min_position: Option<i64>,
     deadline: Deadline,
-    pool: PgPool,
+    reads: Reads,
 }
 
 /// One store as it stands in the tables of one projection.
@@ -38,13 +40,28 @@ pub(crate) struct View {
     pub(crate) freshness: Freshness,
 }
 
-/// How far the projection behind an answer is: headers `X-Position`, `X-Stale: true` where that is
-/// before what was asked for, and `Cache-Control`, because all of it is somebody's business.
+/// How far the projection behind an answer is: headers `X-Position`, `X-Stale` with what belongs to
+/// it where that is before what was asked for, and `Cache-Control`, because all of it is somebody's
+/// business.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Freshness {
     position: i64,
-    stale: bool,
+    stale: Option<Stale>,
 }
+
+/// How much is missing from an answer.
+#[derive(Clone, Copy, Debug)]
+struct Stale {
+    /// Events between `X-Position` and `X-Min-Position`, of every store.
+    positions: i64,
+    /// Age of the oldest of them, where it is known.
+    seconds: Option<f64>,
+}
+
+/// Extension of an answer that is as fresh as was asked for: the position its rows were read at.
+/// For the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AsOf(pub(crate) i64);
 
 impl Reader {
     pub(crate) fn store_id(&self) -> StoreId {
@@ -60,16 +77,42 @@ impl Reader {
     }
 
     async fn begin(&self, projection: &Projection) -> Result<View, sqlx::Error> {
-        let Reader { store_id, min_position, deadline, pool } = self;
-        if let Some(min) = min_position {
-            // Half of what is left at most: the other half is for reading.
-            let wait = deadline.within(2 * WAIT_MAX) / 2;
-            projections::wait_for(pool, &[projection.name], *min, wait).await?;
+        // Half of what is left at most: the other half is for reading.
+        let wait = self.deadline.within(2 * WAIT_MAX) / 2;
+        let Some(primary) = self.reads.primary() else {
+            self.reached(projection, Instant::now() + wait).await?;
+            return self.open(self.reads.pool(), projection).await;
+        };
+        let end = Instant::now() + wait;
+        let here = self.reached(projection, end - wait / 2).await?;
+        if here && self.reads.following().reach(projection).is_some() {
+            match self.open(self.reads.pool(), projection).await {
+                Err(error) if is_away(&error) => tracing::warn!(%error, "replica is away"),
+                opened => return opened,
+            }
         }
-        // Before the transaction begins, so that what it reads is at least that far.
-        let position = projections::position(pool, projection.name).await?;
-        let tx = projections::as_store(pool, *store_id).await?;
-        let stale = min_position.is_some_and(|min| position < min);
+        if let Some(min) = self.min_position {
+            poll(primary, projection, min, end).await?;
+        }
+        self.open(primary, projection).await
+    }
+
+    async fn reached(&self, projection: &Projection, end: Instant) -> Result<bool, sqlx::Error> {
+        match self.min_position {
+            None => Ok(true),
+            Some(min) => self.reads.wait_for(projection, min, end).await,
+        }
+    }
+
+    async fn open(&self, pool: &PgPool, projection: &Projection) -> Result<View, sqlx::Error> {
+        let (tx, position) = projections::as_store_at(pool, self.store_id, projection.name).await?;
+        let stale = self.min_position.filter(|min| position < *min).map(|min| {
+            let reach = self.reads.following().reach(projection);
+            // What was seen of another server, or at another position, says nothing here.
+            let reach = reach.filter(|reach| reach.position == position);
+            let seconds = reach.map(|reach| reach.behind_seconds);
+            Stale { positions: min - position, seconds }
+        });
         Ok(View { tx, freshness: Freshness { position, stale } })
     }
 }
@@ -80,14 +123,14 @@ impl View {
     }
 }
 
-impl FromRequestParts<PgPool> for Reader {
+impl FromRequestParts<Reads> for Reader {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, pool: &PgPool) -> Result<Self, Problem> {
-        let Caller { store_id, .. } = Caller::from_request_parts(parts, pool).await?;
-        let MinPosition(min_position) = MinPosition::from_request_parts(parts, pool).await?;
-        let deadline = Deadline::from_request_parts(parts, pool).await?;
-        Ok(Reader { store_id, min_position, deadline, pool: pool.clone() })
+    async fn from_request_parts(parts: &mut Parts, reads: &Reads) -> Result<Self, Problem> {
+        let Caller { store_id, .. } = Caller::from_request_parts(parts, reads).await?;
+        let MinPosition(min_position) = MinPosition::from_request_parts(parts, reads).await?;
+        let deadline = Deadline::from_request_parts(parts, reads).await?;
+        Ok(Reader { store_id, min_position, deadline, reads: reads.clone() })
     }
 }
 
@@ -96,19 +139,30 @@ impl IntoResponseParts for Freshness {
 
     fn into_response_parts(self, parts: ResponseParts) -> Result<ResponseParts, Infallible> {
         let mut parts = Position(self.position).into_response_parts(parts)?;
-        let headers = parts.headers_mut();
-        if self.stale {
-            headers.insert("x-stale", HeaderValue::from_static("true"));
+        match self.stale {
+            None => drop(parts.extensions_mut().insert(AsOf(self.position))),
+            Some(stale) => stale.describe(parts.headers_mut()),
         }
+        let headers = parts.headers_mut();
         let private = HeaderValue::from_static("private, no-store");
         headers.insert(header::CACHE_CONTROL, private);
         Ok(parts)
     }
 }
 
-/// `503` if the database is away or busy, else `500`.
-pub(crate) fn unreadable(error: sqlx::Error) -> Problem {
-    let away = match &error {
+impl Stale {
+    fn describe(self, headers: &mut HeaderMap) {
+        headers.insert("x-stale", HeaderValue::from_static("true"));
+        headers.insert("x-stale-positions", HeaderValue::from(self.positions));
+        if let Some(seconds) = self.seconds {
+            let seconds = HeaderValue::try_from(format!("{seconds:.3}"));
+            headers.insert("x-stale-seconds", seconds.expect("a number is a header value"));
+        }
+    }
+}
+
+fn is_away(error: &sqlx::Error) -> bool {
+    match error {
         sqlx::Error::Database(error) => error
             .code()
             .is_some_and(|code| AWAY_CLASSES.iter().any(|class| code.starts_with(class))),
@@ -117,8 +171,12 @@ pub(crate) fn unreadable(error: sqlx::Error) -> Problem {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         _ => false,
-    };
-    if !away {
+    }
+}
+
+/// `503` if the database is away or busy, else `500`.
+pub(crate) fn unreadable(error: sqlx::Error) -> Problem {
+    if !is_away(&error) {
         return Problem::internal(error);
     }
     // The client hears only that it should come again; the operator wants to know why.

@@ -23,7 +23,13 @@ fn noon() -> DateTime<Utc> {
 fn app() -> (Router, String) {
     let pool = PgPoolOptions::new().acquire_timeout(Duration::from_millis(50));
     let pool = pool.connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
-    let (router, _) = crate::api().finish().unwrap();
+    let reads = crate::Reads::new(crate::Sources {
+        reader: pool.clone(),
+        follower: pool,
+        primary: None,
+        cached: true,
+    });
+    let (router, _) = crate::router(reads).unwrap();
     let keys = TokenKeys::generate().unwrap().0;
     let request = TokenRequest {
         actor_id: ActorId(Uuid::from_u128(2)),
@@ -33,7 +39,6 @@ fn app() -> (Router, String) {
         lifetime: TimeDelta::hours(1),
     };
     let token = keys.issue(&request, noon());
-    let router = router.with_state(pool);
     (Edge::new(keys, noon, || Uuid::from_u128(7)).wrap(router), token)
 }
 

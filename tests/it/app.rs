@@ -16,10 +16,11 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::Ctx;
-use conche::http::{Door, Pools};
+use conche::http::Door;
 use event_schemas::ids::{ActorId, StoreId};
 use event_store::{Engine, pool, refusals};
 use providers::payment::{PaymentProvider, Sandbox};
+use read_api::{Reads, Sources};
 use sagas::SagaCtx;
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgConnectOptions};
@@ -56,6 +57,15 @@ impl Answer {
     }
 }
 
+/// How a process answers queries.
+#[derive(Clone, Default)]
+pub(crate) struct Reading {
+    /// Off by default: most stories ask for what they have just changed.
+    pub(crate) cached: bool,
+    /// Another server that answers them.
+    pub(crate) replica: Option<PgConnectOptions>,
+}
+
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) ctx: Ctx,
@@ -63,6 +73,9 @@ pub(crate) struct App {
     pub(crate) owner: PgPool,
     pub(crate) projector: PgPool,
     pub(crate) reader: PgPool,
+    pub(crate) reads: Reads,
+    /// Ends what follows the read models, with the last clone.
+    pub(crate) stop: Arc<watch::Sender<bool>>,
     options: PgConnectOptions,
     clock: Arc<AtomicI64>,
     keys: TokenKeys,
@@ -105,19 +118,30 @@ fn keep_journal(journal: refusals::Journal, pool: PgPool) {
     tokio::spawn(journal.run(pool));
 }
 
+#[expect(clippy::disallowed_methods, reason = "ends with the last clone of the app")]
+fn follow(reads: Reads, wakeups: watch::Receiver<i64>, stop: watch::Receiver<bool>) {
+    tokio::spawn(reads.follow(wakeups, stop));
+}
+
 impl App {
     async fn new(database: &Database) -> App {
         let noon: DateTime<Utc> = NOON.parse().unwrap();
         let clock = Arc::new(AtomicI64::new(noon.timestamp_micros()));
         let (keys, _) = TokenKeys::generate().unwrap();
-        App::start(database.options(), clock, keys, Limits::default()).await
+        App::start(database.options(), clock, keys, Limits::default(), Reading::default()).await
     }
 
     /// Another process on the same database, with bounds of its own. The processes of checkouts run
     /// in the first one only.
     pub(crate) async fn another(&self, limits: Limits) -> App {
         let (clock, keys) = (Arc::clone(&self.clock), self.keys.clone());
-        App::start(self.options.clone(), clock, keys, limits).await
+        App::start(self.options.clone(), clock, keys, limits, Reading::default()).await
+    }
+
+    /// Another process on the same database, which answers queries in a way of its own.
+    pub(crate) async fn reading(&self, reading: Reading) -> App {
+        let (clock, keys) = (Arc::clone(&self.clock), self.keys.clone());
+        App::start(self.options.clone(), clock, keys, Limits::default(), reading).await
     }
 
     async fn start(
@@ -125,6 +149,7 @@ impl App {
         clock: Arc<AtomicI64>,
         keys: TokenKeys,
         limits: Limits,
+        reading: Reading,
     ) -> App {
         let pool = |role| pool::connect(options.clone(), role, POOL_MAX);
         let writer = pool(pool::Role::Writer).await.unwrap();
@@ -136,7 +161,19 @@ impl App {
         let engine = Engine::new(writer, new_id);
         let ctx = Ctx { engine, now: Arc::new(now), new_id };
         let projector = pool(pool::Role::Projector).await.unwrap();
-        let pools = Pools { reader: reader.clone(), probe: projector.clone() };
+        let replica = |role| {
+            let options = reading.replica.clone();
+            options.map(|options| pool::connect_lazy(options, role, POOL_MAX))
+        };
+        let reads = Reads::new(Sources {
+            reader: replica(pool::Role::Reader).unwrap_or_else(|| reader.clone()),
+            follower: replica(pool::Role::Projector).unwrap_or_else(|| projector.clone()),
+            primary: reading.replica.as_ref().map(|_| reader.clone()),
+            cached: reading.cached,
+        });
+        let probe = projector.clone();
+        let stop = Arc::new(watch::Sender::new(false));
+        follow(reads.clone(), ctx.engine.appended(), stop.subscribe());
         let (refusals, journal) = refusals::journal();
         keep_journal(journal, pool::connect_lazy(options.clone(), pool::Role::Writer, 1));
         let door = Door { keys: keys.clone(), limits, refusals };
@@ -151,7 +188,9 @@ impl App {
             ),
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,
-            router: conche::http::both(door, &ctx, pools).unwrap(),
+            reads: reads.clone(),
+            stop,
+            router: conche::http::both(door, &ctx, reads.clone(), probe).unwrap(),
             reader,
             ctx,
             options,

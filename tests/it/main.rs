@@ -3,6 +3,7 @@
 
 mod app;
 mod architecture;
+mod cache;
 mod catalog;
 mod checkout;
 mod edge;

@@ -21,6 +21,7 @@ fn a_visitor_may_what_the_token_allows_and_nothing_else() {
         request_id: RequestId::of_uuid(Uuid::nil()),
         correlation_id: Uuid::nil(),
         permissions: vec![Permission::OrdersRead],
+        expires_at: DateTime::UNIX_EPOCH,
     };
     assert!(visitor.clone().may(Permission::OrdersRead).is_ok());
     assert_eq!(visitor.may(Permission::OrdersWrite).unwrap_err().status(), 403);

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use event_schemas::ids::{ActorId, StoreId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +19,8 @@ use super::Permission;
 const LEEWAY: TimeDelta = TimeDelta::seconds(30);
 /// Refused unread beyond this many bytes; ours have about 600.
 const MAX_BYTES: usize = 4096;
+/// Tokens whose signature is not checked again while they are in use. About 1 kB each.
+const VERIFIED_MAX: usize = 4_096;
 const ISSUER: &str = "conche";
 const AUDIENCE: &str = "conche-api";
 /// Keeps other signed documents of the same key from being taken for access tokens (RFC 9068).
@@ -33,6 +36,14 @@ struct Keys {
     /// Start of the public key's SHA-256; the only `kid` we accept.
     key_id: String,
     validation: Validation,
+    /// By SHA-256. Checking a signature takes longer than answering most queries.
+    verified: Cache<[u8; 32], Arc<Verified>>,
+}
+
+/// What a token says whose form and signature are right; its times are checked each time.
+struct Verified {
+    claims: Claims,
+    begins: DateTime<Utc>,
 }
 
 /// What a token shall say.
@@ -114,6 +125,7 @@ impl TokenKeys {
             decoding: DecodingKey::from_ed_der(public),
             key_id: URL_SAFE_NO_PAD.encode(&Sha256::digest(public)[..12]),
             validation,
+            verified: Cache::new(VERIFIED_MAX),
         })))
     }
 
@@ -139,6 +151,10 @@ impl TokenKeys {
         if token.len() > MAX_BYTES {
             return Err(TokenError::Invalid);
         }
+        let digest: [u8; 32] = Sha256::digest(token).into();
+        if let Some(verified) = self.0.verified.get(&digest) {
+            return verified.at(now);
+        }
         let Keys { decoding, validation, .. } = &*self.0;
         let token = jsonwebtoken::decode::<Payload>(token, decoding, validation);
         let token = token.map_err(|_| TokenError::Invalid)?;
@@ -146,7 +162,9 @@ impl TokenKeys {
         if token.header != self.header() {
             return Err(TokenError::Invalid);
         }
-        claims(token.claims, now)
+        let verified = Arc::new(Verified::of(token.claims)?);
+        self.0.verified.insert(digest, Arc::clone(&verified));
+        verified.at(now)
     }
 
     fn header(&self) -> Header {
@@ -168,23 +186,29 @@ impl fmt::Debug for TokenKeys {
     }
 }
 
-fn claims(payload: Payload, now: DateTime<Utc>) -> Result<Claims, TokenError> {
-    let instant = |seconds| DateTime::from_timestamp(seconds, 0).ok_or(TokenError::Invalid);
-    let (issued, begins) = (instant(payload.iat)?, instant(payload.nbf)?);
-    let expires_at = instant(payload.exp)?;
-    if now + LEEWAY < issued.max(begins) {
-        return Err(TokenError::NotYetValid);
+impl Verified {
+    fn of(payload: Payload) -> Result<Verified, TokenError> {
+        let instant = |seconds| DateTime::from_timestamp(seconds, 0).ok_or(TokenError::Invalid);
+        let (issued, begins) = (instant(payload.iat)?, instant(payload.nbf)?);
+        let claims = Claims {
+            actor_id: payload.sub,
+            store_id: payload.store,
+            store_slug: payload.store_slug,
+            permissions: payload.scope.split(' ').filter_map(|text| text.parse().ok()).collect(),
+            expires_at: instant(payload.exp)?,
+        };
+        Ok(Verified { claims, begins: issued.max(begins) })
     }
-    if expires_at <= now - LEEWAY {
-        return Err(TokenError::Expired);
+
+    fn at(&self, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+        if now + LEEWAY < self.begins {
+            return Err(TokenError::NotYetValid);
+        }
+        if self.claims.expires_at <= now - LEEWAY {
+            return Err(TokenError::Expired);
+        }
+        Ok(self.claims.clone())
     }
-    Ok(Claims {
-        actor_id: payload.sub,
-        store_id: payload.store,
-        store_slug: payload.store_slug,
-        permissions: payload.scope.split(' ').filter_map(|text| text.parse().ok()).collect(),
-        expires_at,
-    })
 }
 
 #[cfg(test)]

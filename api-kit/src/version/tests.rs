@@ -19,12 +19,14 @@ async fn a_version_is_read_and_anything_else_refused() {
     assert_eq!(read(&["*"]).await, Ok(IfMatch::Any));
     assert_eq!(read(&["\"v17\""]).await, Ok(IfMatch::Version(17)));
     assert_eq!(read(&[" W/\"v17\" "]).await, Ok(IfMatch::Version(17)));
+    assert_eq!(read(&["\"v17-x_-9\""]).await, Ok(IfMatch::Version(17)));
     assert_eq!(read(&["\"v0\""]).await, Ok(IfMatch::Version(0)));
     for text in [
         "v17",
         "\"17\"",
         "\"v\"",
         "\"v-1\"",
+        "\"v1-\"",
         "\"v+1\"",
         "\"v1",
         "17",

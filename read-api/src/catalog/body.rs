@@ -7,6 +7,7 @@ use projections::catalog::products::Product;
 use projections::catalog::variants::StockedVariant;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::value::money;
 
@@ -34,7 +35,7 @@ pub(super) struct ProductBody {
     published_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
-    /// Version, as in `ETag`.
+    /// Version, as at the beginning of `ETag`.
     version: i64,
     variants: Vec<VariantBody>,
 }
@@ -78,6 +79,10 @@ impl ProductBody {
             version: product.version,
             variants: variants.into_iter().map(VariantBody::new).collect(),
         }
+    }
+
+    pub(super) fn variant_ids(&self) -> impl Iterator<Item = Uuid> {
+        self.variants.iter().map(|variant| variant.id.0)
     }
 }
 

@@ -13,11 +13,12 @@ use axum::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{Ctx, inventory::STOCK_ITEM};
-use conche::http::{Door, Pools};
+use conche::http::Door;
 use crash::{Answer, Attempt, Entry, History, Outcome};
 use event_schemas::ids::{ActorId, CheckoutId, OrderId, StoreId, VariantId};
 use event_store::{Engine, pool, refusals};
 use providers::payment::{PaymentProvider, Sandbox};
+use read_api::{Reads, Sources};
 use sagas::SagaCtx;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -170,14 +171,20 @@ impl Shop {
             lifetime: TimeDelta::days(30),
         };
         let engine = ctx.engine.beside(of_saga.clone());
-        let probes = Pools { reader: reader.clone(), probe: reader.clone() };
+        // Nobody asks it anything.
+        let reads = Reads::new(Sources {
+            reader: reader.clone(),
+            follower: reader.clone(),
+            primary: None,
+            cached: false,
+        });
         let token = keys.issue(&request, ctx.now());
         let (refusals, journal) = refusals::journal();
         let door = Door { keys, limits: Limits::default(), refusals };
         Shop {
             token,
             journal: keep_journal(journal, pools[0].clone()),
-            router: conche::http::both(door, &ctx, probes).unwrap(),
+            router: conche::http::both(door, &ctx, reads, reader.clone()).unwrap(),
             saga: SagaCtx::new(
                 Ctx { engine, ..ctx.clone() },
                 process.clone(),

@@ -1,0 +1,118 @@
+//! What every query works with.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use projections::Projection;
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::cache::{Cache, CacheCounts};
+use crate::follower::{Follower, Following};
+
+/// Where queries read, and what they may remember.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Role `conche_reader`; on a replica, if there is one.
+    pub reader: PgPool,
+    /// Role `conche_projector` on the same server: looks how far the read models are there. One
+    /// connection is enough.
+    pub follower: PgPool,
+    /// Where `reader` is a replica: role `conche_reader` on the primary, for what the replica does
+    /// not have yet and for when it is away.
+    pub primary: Option<PgPool>,
+    /// Whether answers about the catalogue are kept.
+    pub cached: bool,
+}
+
+/// State of the query API. Cheap to clone.
+#[derive(Clone)]
+pub struct Reads(Arc<Parts>);
+
+struct Parts {
+    sources: Sources,
+    following: Following,
+    cache: Option<Cache>,
+}
+
+impl Reads {
+    /// Nothing is known, and nothing kept, until [`Reads::follow`] runs.
+    pub fn new(sources: Sources) -> Reads {
+        let cache = sources.cached.then(Cache::new);
+        Reads(Arc::new(Parts { sources, following: Following::default(), cache }))
+    }
+
+    /// The one task of the process that looks how far the read models are, until `stop` says `true`
+    /// or its sender is gone. `wakeups` changes when something was appended to the log; without
+    /// that it shows a quarter of a second late.
+    pub async fn follow(self, wakeups: watch::Receiver<i64>, stop: watch::Receiver<bool>) {
+        let Parts { sources, following, cache } = &*self.0;
+        Follower::new(&sources.follower, following, cache.is_some()).run(wakeups, stop).await;
+        following.feeds.end();
+    }
+
+    /// How often the cache was asked; `None` if it is off.
+    pub fn cache_counts(&self) -> Option<CacheCounts> {
+        self.cache().map(Cache::counts)
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.0.sources.reader
+    }
+
+    /// Sees every store. Only for what tells nothing of any of them.
+    pub(crate) fn follower(&self) -> &PgPool {
+        &self.0.sources.follower
+    }
+
+    pub(crate) fn primary(&self) -> Option<&PgPool> {
+        self.0.sources.primary.as_ref()
+    }
+
+    pub(crate) fn following(&self) -> &Following {
+        &self.0.following
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.as_ref()
+    }
+
+    /// Waits until the projection has reached `position` where [`Reads::pool`] reads, at most until
+    /// `end`. Does not wait for what is not in the log.
+    pub(crate) async fn wait_for(
+        &self,
+        projection: &Projection,
+        position: i64,
+        end: Instant,
+    ) -> Result<bool, sqlx::Error> {
+        let is_primary = self.primary().is_none();
+        let waited = self.following().wait_for(projection, position, (end, is_primary));
+        if let Some(reached) = waited.await {
+            return Ok(reached);
+        }
+        if !is_primary {
+            // The replica does not answer, or the process has just begun.
+            return Ok(false);
+        }
+        poll(self.pool(), projection, position, end).await
+    }
+}
+
+/// As [`Reads::wait_for`], by asking the database again and again.
+pub(crate) async fn poll(
+    pool: &PgPool,
+    projection: &Projection,
+    position: i64,
+    end: Instant,
+) -> Result<bool, sqlx::Error> {
+    let left = end.checked_duration_since(Instant::now()).unwrap_or(Duration::ZERO);
+    projections::wait_for(pool, &[projection.name], position, left).await
+}
+
+impl fmt::Debug for Reads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reads").field("sources", &self.0.sources).finish_non_exhaustive()
+    }
+}
