@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use projections::Projection;
 use projections::follow::{self, Reach, Reached, StreamKey, WINDOW_MAX};
+use projections::{Projection, catalog, order};
 use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -33,12 +33,6 @@ const LOOK_AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 /// What was seen longer ago than this is not relied upon: nothing is answered from the cache.
 const TRUSTED: Duration = Duration::from_secs(1);
-
-/// Categories whose events the projection `catalog` applies.
-const CATALOGUE: &[&str] = &["product", "stock_item"];
-
-/// Categories whose events the projection `orders` applies to orders.
-const ORDERS: &[&str] = &["order", "payment"];
 
 /// Categories that are read from the log itself.
 const CHECKOUTS: &[&str] = &["checkout"];
@@ -204,19 +198,25 @@ impl<'a> Follower<'a> {
     /// Streams whose changes show since the last look; `None` if that may be any.
     async fn changes(&mut self, reached: &Reached) -> Result<Option<Vec<StreamKey>>, sqlx::Error> {
         let reach = |projection| reached.projections[nth(projection)].clone();
-        let catalogue = reach(&projections::catalog::PROJECTION);
-        let orders = reach(&projections::order::PROJECTION);
+        let catalogue = reach(&catalog::PROJECTION);
+        let orders = reach(&order::PROJECTION);
         let head = Reach { position: reached.head, ..Reach::default() };
         let live = self.following.feeds.any();
         let position = catalogue.position;
-        let catalogue =
-            window(self.pool, &mut self.catalogue, catalogue, (CATALOGUE, live || self.cached));
+        let catalogue = window(
+            self.pool,
+            &mut self.catalogue,
+            catalogue,
+            (catalog::PROJECTION.categories, live || self.cached),
+        );
         let catalogue = catalogue.await?;
         match &catalogue {
             Some(streams) => self.following.changes.note(position, streams),
             None => self.following.changes.forget(position),
         }
-        let orders = window(self.pool, &mut self.orders, orders, (ORDERS, live)).await?;
+        let orders =
+            window(self.pool, &mut self.orders, orders, (order::PROJECTION.categories, live))
+                .await?;
         let checkouts = window(self.pool, &mut self.checkouts, head, (CHECKOUTS, live)).await?;
         let (Some(catalogue), Some(orders), Some(checkouts)) = (catalogue, orders, checkouts)
         else {

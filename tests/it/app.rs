@@ -75,7 +75,7 @@ pub(crate) struct App {
     pub(crate) reader: PgPool,
     pub(crate) reads: Reads,
     /// Ends what follows the read models, with the last clone.
-    pub(crate) stop: Arc<watch::Sender<bool>>,
+    _stop: Arc<watch::Sender<bool>>,
     options: PgConnectOptions,
     clock: Arc<AtomicI64>,
     keys: TokenKeys,
@@ -189,7 +189,7 @@ impl App {
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,
             reads: reads.clone(),
-            stop,
+            _stop: stop,
             router: conche::http::both(door, &ctx, reads.clone(), probe).unwrap(),
             reader,
             ctx,

@@ -169,10 +169,10 @@ fn a_client_that_has_the_answer_is_told_so() {
         app.receive(&bar).await;
         app.project().await;
         assert_ne!(app.get(&path).await.header("etag"), etag, "it shows the stock");
-        let patch = app.request(Method::PATCH, &path).header("if-match", etag);
-        let patch =
-            patch.header("idempotency-key", "k").header(header::CONTENT_TYPE, "application/json");
-        let patched = app.send(patch.body(Body::from(r#"{"title":"Bar"}"#)).unwrap()).await;
+        let request = app.request(Method::PATCH, &path).header("if-match", etag);
+        let request =
+            request.header("idempotency-key", "k").header(header::CONTENT_TYPE, "application/json");
+        let patched = app.send(request.body(Body::from(r#"{"title":"Bar"}"#)).unwrap()).await;
         assert_eq!(patched.status, StatusCode::OK, "{:#}", patched.body);
     });
 }
