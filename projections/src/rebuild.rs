@@ -196,6 +196,7 @@ impl<'a> Replica<'a> {
         let old = format!("read_old_{}", projection.name);
         let live_tables: Vec<String> =
             projection.tables.iter().map(|table| format!("read.{table}")).collect();
+        // A view follows the table it was made of: those of the star schema are made anew.
         // Shorter than `deadlock_timeout`: if this and a reader wait for each other, this gives up
         // and not the reader. All at once, so that no reader sees old and new tables.
         let tables = projection.tables.iter();
@@ -210,6 +211,7 @@ impl<'a> Replica<'a> {
              LOCK TABLE {} IN ACCESS EXCLUSIVE MODE;
              DROP SCHEMA IF EXISTS {old} CASCADE; CREATE SCHEMA {old};
              {}
+             SELECT analytics.define_views();
              DROP SCHEMA {schema}",
             live_tables.join(", "),
             moves.collect::<String>()

@@ -1,190 +1,79 @@
-//! Sales per day, week or month.
+//! Reports: sales by time, products, customers. Each currency stands for itself; nothing is
+//! converted. Averages are rounded to the minor unit, half away from zero.
 
-use api_kit::{Api, FieldError, Permission, Problem, Query};
-use axum::Json;
+use api_kit::{Api, FieldError, Permission, Problem};
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use event_schemas::money::Money;
-use projections::analytics::PROJECTION;
-use projections::analytics::report::{
-    self, Granularity, ReportError, SalesBucket, SalesReport, SalesTotals,
-};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use projections::analytics::RangeError;
+use rust_decimal::prelude::ToPrimitive as _;
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use utoipa_axum::routes;
 
-use crate::reader::{Freshness, Reader, unreadable};
 use crate::reads::Reads;
 use crate::value::money;
 
+mod customers;
+mod products;
+mod sales;
+
 pub(crate) fn api() -> Api<Reads> {
-    Api::new().route(Permission::AnalyticsRead, routes!(sales))
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct SalesQuery {
-    /// First day (UTC).
-    #[serde(rename = "dateFrom", deserialize_with = "day")]
-    #[param(example = "2010-12-01")]
-    date_from: NaiveDate,
-    /// Last day (UTC), included.
-    #[serde(rename = "dateTo", deserialize_with = "day")]
-    #[param(example = "2010-12-31")]
-    date_to: NaiveDate,
-    /// Width of a bucket; weeks begin on Monday. At most 1,100 buckets.
-    #[serde(default = "daily")]
-    #[param(value_type = Option<Granularity>, default = "day")]
-    granularity: Granularity,
-}
-
-fn daily() -> Granularity {
-    Granularity::Day
+    Api::new()
+        .route(Permission::AnalyticsRead, routes!(sales::sales))
+        .route(Permission::AnalyticsRead, routes!(products::products))
+        .route(Permission::AnalyticsRead, routes!(customers::customers))
+        .route(Permission::AnalyticsRead, routes!(customers::customer))
 }
 
 /// A day of a year that PostgreSQL and arithmetic on dates can take.
-fn day<'de, D: serde::Deserializer<'de>>(from: D) -> Result<NaiveDate, D::Error> {
+fn day<'de, D: Deserializer<'de>>(from: D) -> Result<NaiveDate, D::Error> {
     let date = api_kit::params::date(from)?;
-    date.ok_or_else(|| serde::de::Error::custom("must be a day such as 2010-12-01"))
+    date.ok_or_else(|| D::Error::custom("must be a day such as 2010-12-01"))
 }
 
-/// Sales of a time. Each currency stands for itself; nothing is converted.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SalesReport)]
-struct SalesBody {
-    /// Time zone of all days.
-    #[schema(example = "UTC")]
-    time_zone: &'static str,
-    granularity: Granularity,
-    /// First day.
-    date_from: NaiveDate,
-    /// Last day.
-    date_to: NaiveDate,
-    /// The whole time.
-    totals: SpanBody,
-    /// Without a gap, oldest first.
-    buckets: Vec<BucketBody>,
+fn utc() -> Tz {
+    Tz::UTC
 }
 
-/// A day, week or month; the first and the last may be cut by the days asked for.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SalesBucket)]
-struct BucketBody {
-    /// First day.
-    date: NaiveDate,
-    /// Last day.
-    last_date: NaiveDate,
-    #[serde(flatten)]
-    span: SpanBody,
+fn zone<'de, D: Deserializer<'de>>(from: D) -> Result<Tz, D::Error> {
+    let name = String::deserialize(from)?;
+    name.parse().map_err(|_| {
+        D::Error::custom("must be a name of the IANA time zone database such as Europe/London")
+    })
 }
 
-/// Figures of some time.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SalesSpan)]
-struct SpanBody {
-    /// Corrections of stock counts, which are in no currency.
-    stock_corrections: i64,
-    /// By currency code; empty if nothing was sold or refunded.
-    currencies: Vec<FiguresBody>,
+/// `None` if nothing was counted.
+fn average(sum_minor: i64, count: i64, currency: &str) -> Option<Money> {
+    let exact = Decimal::from(sum_minor).checked_div(Decimal::from(count))?;
+    let rounded = exact.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero);
+    rounded.to_i64().map(|minor| money(minor, currency))
 }
 
-/// Figures of one currency.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = SalesFigures)]
-struct FiguresBody {
-    #[schema(example = "GBP")]
-    currency: String,
-    /// Paid orders, on the day they were placed. A later cancellation shows as a refund.
-    orders: i64,
-    /// Units of their product lines.
-    units: i64,
-    products: Money,
-    postage: Money,
-    /// Zero or negative.
-    discounts: Money,
-    /// Typed in by hand.
-    manual: Money,
-    fees: Money,
-    /// Products and charges.
-    gross: Money,
-    /// Documents by which money was given back, on the day it was given.
-    cancellations: i64,
-    /// Zero or positive.
-    refunds: Money,
-    /// Gross less refunds.
-    net: Money,
-}
-
-/// Sales per day, week or month, and the whole, by currency.
-#[utoipa::path(get, path = "/api/v1/analytics/sales", tag = "analytics",
-    params(SalesQuery, api_kit::headers::Read),
-    responses((status = 200, description = "The report.", body = SalesBody)))]
-async fn sales(
-    reader: Reader,
-    Query(query): Query<SalesQuery>,
-) -> Result<(Freshness, Json<SalesBody>), Problem> {
-    let SalesQuery { date_from, date_to, granularity } = query;
-    let mut view = reader.view(&PROJECTION).await?;
-    let days = (date_from, date_to);
-    let report = report::sales(view.conn(), reader.store_id(), days, granularity).await;
-    let report = report.map_err(problem)?;
-    Ok((view.freshness, Json(SalesBody::new(report))))
-}
-
-fn problem(error: ReportError) -> Problem {
-    let (parameter, code) = match error {
-        ReportError::Backwards => ("dateTo", "before_date_from"),
-        ReportError::TooManyBuckets => ("granularity", "too_many"),
-        ReportError::Database(error) => return unreadable(error),
+fn bad_range(error: RangeError) -> Problem {
+    let code = match error {
+        RangeError::Backwards => "before_date_from",
+        RangeError::TooLong => "too_long",
     };
-    let field = FieldError::parameter(parameter, code, error.to_string());
-    Problem::new("validation_failed").error(field)
+    Problem::new("validation_failed").error(FieldError::parameter(
+        "dateTo",
+        code,
+        error.to_string(),
+    ))
 }
 
-impl SalesBody {
-    fn new(report: SalesReport) -> SalesBody {
-        SalesBody {
-            time_zone: "UTC",
-            granularity: report.granularity,
-            date_from: report.from,
-            date_to: report.to,
-            totals: SpanBody::new(report.stock_corrections, report.totals),
-            buckets: report.buckets.into_iter().map(BucketBody::new).collect(),
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl BucketBody {
-    fn new(bucket: SalesBucket) -> BucketBody {
-        let SalesBucket { from, to, stock_corrections, totals } = bucket;
-        let span = SpanBody::new(stock_corrections, totals);
-        BucketBody { date: from, last_date: to, span }
-    }
-}
-
-impl SpanBody {
-    fn new(stock_corrections: i64, totals: Vec<SalesTotals>) -> SpanBody {
-        let currencies = totals.into_iter().map(FiguresBody::new).collect();
-        SpanBody { stock_corrections, currencies }
-    }
-}
-
-impl FiguresBody {
-    fn new(totals: SalesTotals) -> FiguresBody {
-        let amount = |minor| money(minor, &totals.currency);
-        FiguresBody {
-            orders: totals.orders,
-            units: totals.units,
-            products: amount(totals.products_minor),
-            postage: amount(totals.postage_minor),
-            discounts: amount(totals.discounts_minor),
-            manual: amount(totals.manual_minor),
-            fees: amount(totals.fees_minor),
-            gross: amount(totals.gross_minor),
-            cancellations: totals.cancellations,
-            refunds: amount(totals.refunds_minor),
-            net: amount(totals.net_minor),
-            currency: totals.currency,
-        }
+    #[test]
+    fn an_average_is_exact_until_it_is_rounded_half_away_from_zero() {
+        let of = |sum, count| average(sum, count, "GBP").map(|money| money.amount_minor);
+        assert_eq!(of(100, 3), Some(33));
+        assert_eq!(of(5, 2), Some(3));
+        assert_eq!(of(-5, 2), Some(-3));
+        assert_eq!(of(i64::MAX, 1), Some(i64::MAX));
+        assert_eq!(of(7, 0), None);
     }
 }

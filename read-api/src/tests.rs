@@ -116,6 +116,50 @@ async fn hostile_reports_are_refused_with_the_parameter() {
             INVALID,
             "granularity unknown_value",
         ),
+        (
+            "/analytics/sales?dateFrom=2010-12-01&dateTo=2010-12-02&time_zone=Europe/Atlantis",
+            422,
+            INVALID,
+            "time_zone invalid",
+        ),
+        (
+            "/analytics/sales?dateFrom=2010-12-01&dateTo=2010-12-02&group=day",
+            422,
+            "unknown_parameter",
+            "group unknown_field",
+        ),
+        (
+            "/analytics/products?dateFrom=2010-12-01&dateTo=2010-12-02",
+            422,
+            INVALID,
+            "currency missing",
+        ),
+        (
+            "/analytics/products?dateFrom=2010-12-01&dateTo=2010-12-02&currency=pounds",
+            422,
+            INVALID,
+            "currency invalid",
+        ),
+        (
+            "/analytics/products?dateFrom=2010-12-01&dateTo=2010-12-02&currency=GBP&sort=title",
+            422,
+            INVALID,
+            "sort unknown_value",
+        ),
+        (
+            "/analytics/products?dateFrom=2010-12-01&dateTo=2010-12-02&currency=GBP&limit=101",
+            422,
+            INVALID,
+            "limit invalid",
+        ),
+        (
+            "/analytics/products?dateFrom=2010-12-01&dateTo=2010-12-02&currency=GBP&after=x",
+            400,
+            "bad_cursor",
+            "",
+        ),
+        ("/analytics/customers?dateFrom=2010-12-01", 422, INVALID, "dateTo missing"),
+        ("/analytics/customers/%00", 404, "customer_not_found", ""),
     ])
     .await;
 }
@@ -146,6 +190,8 @@ async fn a_database_that_is_away_is_a_503() {
         (&format!("/orders/{order}/timeline?limit=100"), 503, "unavailable", ""),
         ("/adjustments", 503, "unavailable", ""),
         ("/analytics/sales?dateFrom=2010-12-01&dateTo=2010-12-09", 503, "unavailable", ""),
+        ("/analytics/customers?dateFrom=2010-12-01&dateTo=2010-12-09", 503, "unavailable", ""),
+        ("/analytics/customers/Ann%20%F0%9F%8E%84", 503, "unavailable", ""),
     ])
     .await;
 }
@@ -164,5 +210,5 @@ fn every_operation_is_described() {
             assert!(ids.insert(operation["operationId"].to_string()), "{name}");
         }
     }
-    assert_eq!(ids.len(), 9);
+    assert_eq!(ids.len(), 12);
 }

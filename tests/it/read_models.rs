@@ -59,7 +59,7 @@ fn a_rebuild_changes_nothing_that_was_right() {
 fn a_changed_row_is_found() {
     story(async |app: App| {
         use_shop(&app).await;
-        let forge = "UPDATE read.analytics_daily_sales SET orders = orders + 1";
+        let forge = "UPDATE read.analytics_sales SET orders = orders + 1";
         let forged = sqlx::query(forge).execute(&app.owner).await.unwrap();
         assert!(forged.rows_affected() > 0);
         let sales = projections::find("sales").unwrap();

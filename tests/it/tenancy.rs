@@ -64,9 +64,10 @@ fn a_reader_bound_to_one_store_finds_no_row_of_another_in_any_table() {
         app.project().await;
         let tables = "SELECT format('%I.%I', n.nspname, c.relname)
                         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                       WHERE n.nspname IN ('log', 'read') AND c.relkind IN ('r', 'p', 'v')
+                       WHERE n.nspname IN ('log', 'read', 'analytics') AND c.relkind IN ('r', 'p', 'v')
                          AND NOT c.relispartition
                          AND has_table_privilege('conche_reader', c.oid, 'SELECT')
+                         AND c.oid <> 'analytics.visible_stores'::regclass
                          AND EXISTS (SELECT FROM pg_attribute a
                                       WHERE a.attrelid = c.oid AND a.attname = 'store_id')";
         let tables: Vec<String> = sqlx::query_scalar(tables).fetch_all(&app.owner).await.unwrap();
@@ -111,13 +112,35 @@ fn no_table_view_function_or_role_gets_around_row_level_security() {
              WHERE c.relkind = 'v' AND n.nspname IN ('log', 'read', 'process')
                AND NOT coalesce(c.reloptions @> '{security_invoker=true}', false)
             UNION ALL
+            -- Those of analysts have them, and a wall of their own: `visible_stores`.
+            SELECT 'view of analysts without a barrier: ' || c.oid::regclass::text
+              FROM pg_class c
+             WHERE c.relkind = 'v' AND c.relnamespace = 'analytics'::regnamespace
+               AND NOT coalesce(c.reloptions @> '{security_barrier=true}', false)
+            UNION ALL
+            SELECT 'view of analysts that shows every store: ' || c.oid::regclass::text
+              FROM pg_class c
+             WHERE c.relkind = 'v' AND c.relnamespace = 'analytics'::regnamespace
+               AND EXISTS (SELECT FROM pg_attribute a
+                            WHERE a.attrelid = c.oid AND a.attname = 'store_id')
+               AND c.relname <> 'visible_stores'
+               AND pg_get_viewdef(c.oid) NOT LIKE '%analytics.visible_stores%'
+            UNION ALL
+            SELECT 'analysts may do more than read: ' || c.oid::regclass::text
+              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname IN ('log', 'read', 'process', 'analytics') AND c.relkind IN ('r', 'p', 'v', 'S')
+               AND (has_table_privilege('conche_analyst', c.oid,
+                        'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+                    OR (has_table_privilege('conche_analyst', c.oid, 'SELECT')
+                        AND NOT (n.nspname = 'analytics' AND c.relkind = 'v')))
+            UNION ALL
             SELECT 'function with its owner''s rights: ' || p.oid::regprocedure::text
               FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-             WHERE p.prosecdef AND n.nspname IN ('log', 'read', 'process')
+             WHERE p.prosecdef AND n.nspname IN ('log', 'read', 'process', 'analytics')
             UNION ALL
             SELECT 'materialised view: ' || c.oid::regclass::text
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process')
+             WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process', 'analytics')
             UNION ALL
             SELECT 'key that does not begin with the store: ' || i.indexrelid::regclass::text
               FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid

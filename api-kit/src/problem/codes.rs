@@ -120,6 +120,12 @@ pub const CODES: &[Code] = &[
         "Check the id; it may belong to another store.",
     ),
     row(
+        "customer_not_found",
+        404,
+        "There is no such customer",
+        "Check the reference; only customers with a paid order or a refund are known.",
+    ),
+    row(
         "payment_not_found",
         404,
         "There is no such payment",

@@ -1,9 +1,9 @@
 //! Logs nobody thought of: a mix of everything, the same for the same seed.
 
 use event_schemas::{
-    ids::StoreId,
+    ids::{LineId, StoreId},
     inventory::{StockItemEvent, StockReserved},
-    order::OrderEvent,
+    order::{OrderEvent, RefundLine},
 };
 use uuid::Uuid;
 
@@ -99,11 +99,18 @@ async fn advance(shop: &Shop, nth: u64, done: u64) {
         0 => drop(shop.append(store_id, payment_stream, &[intent(n, 1)]).await),
         1 => drop(shop.append(store_id, payment_stream, &[authorised()]).await),
         2 => {
-            let events = [OrderEvent::Placed(placed(n, day(nth % 4))), confirmed()];
+            // Some shoppers come again, not in the order of the log, and some are guests.
+            let mut placed = placed(n, day(nth * 5 % 4));
+            placed.customer_reference = (n % 5 < 4).then(|| format!("1754{}", n % 3 + 6));
+            let events = [OrderEvent::Placed(placed), confirmed()];
             shop.append(store_id, order_stream, &events).await;
         }
         3 => drop(shop.append(store_id, order_stream, &[paid(nth % 4)]).await),
-        4 => drop(shop.append(store_id, order_stream, &[requested(refund_id, 10, vec![])]).await),
+        4 => {
+            let line_id = LineId(Uuid::from_u128(0x6000 + n * 10 + 1));
+            let lines = if n % 2 == 0 { vec![RefundLine { line_id, quantity: 1 }] } else { vec![] };
+            shop.append(store_id, order_stream, &[requested(refund_id, 10, lines)]).await;
+        }
         5 => {
             let reference = nth.is_multiple_of(2).then(|| format!("C{}", nth % 9));
             let event = refunded(refund_id - 1, reference.as_deref(), 10, nth % 4 + 1);

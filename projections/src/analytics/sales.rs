@@ -1,11 +1,15 @@
-//! The sales report: days, weeks or months of `analytics_daily_sales`.
+//! The sales report: days, weeks or months of a time zone, made of the spans of `analytics_sales`
+//! and `analytics_activity`.
 
 use std::collections::BTreeMap;
 
-use chrono::{Datelike as _, Days, Months, NaiveDate};
+use chrono::{DateTime, Datelike as _, Days, Months, NaiveDate, Utc};
 use event_schemas::ids::StoreId;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+
+use super::DayRange;
+use super::zone::{start_after, start_of_day, stretches};
 
 /// Buckets of one report: three years of days. More would be an export.
 pub const BUCKETS_MAX: usize = 1_100;
@@ -21,7 +25,7 @@ pub enum Granularity {
 }
 
 /// Figures of one currency. Amounts are in its minor units.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SalesTotals {
     /// ISO 4217 code.
     pub currency: String,
@@ -47,32 +51,40 @@ pub struct SalesTotals {
 }
 
 /// A day, week or month; the first and the last may be cut by the dates asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SalesBucket {
     /// First day.
     pub from: NaiveDate,
     /// Last day.
     pub to: NaiveDate,
-    /// Corrections of stock counts.
-    pub stock_corrections: i64,
+    /// What is in no currency.
+    pub activity: Activity,
     /// By currency code; empty if nothing happened.
     pub totals: Vec<SalesTotals>,
 }
 
-/// Sales from one day to another, both included; days are UTC, in business time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+/// What is in no currency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Of the paid orders, those without a customer.
+    pub guest_orders: i64,
+    /// Customers whose first paid order was placed then.
+    pub new_customers: i64,
+    /// Corrections of stock counts.
+    pub stock_corrections: i64,
+}
+
+/// Sales from one day to another, both included, in business time.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SalesReport {
     pub granularity: Granularity,
-    /// First day.
-    pub from: NaiveDate,
-    /// Last day.
-    pub to: NaiveDate,
+    pub days: DayRange,
     /// Without a gap, oldest first.
     pub buckets: Vec<SalesBucket>,
     /// The whole time, by currency code.
     pub totals: Vec<SalesTotals>,
     /// The whole time.
-    pub stock_corrections: i64,
+    pub activity: Activity,
 }
 
 /// Why there is no report.
@@ -87,52 +99,68 @@ pub enum ReportError {
     Database(#[from] sqlx::Error),
 }
 
-/// Sales of a store from day `from` to day `to`, both included. Two round trips; reads at most a
-/// row per day and currency.
+/// Sales of a store on some days. Two round trips; reads at most 27 rows per day and currency, and
+/// for weeks and months about one.
 pub async fn sales(
     conn: &mut PgConnection,
     store_id: StoreId,
-    (from, to): (NaiveDate, NaiveDate),
+    days: DayRange,
     granularity: Granularity,
 ) -> Result<SalesReport, ReportError> {
-    let mut buckets = empty_buckets(from, to, granularity)?;
+    let mut buckets = empty_buckets(days.from, days.to, granularity)?;
+    let parts = Parts::new(&buckets, days);
     let mut totals = BTreeMap::new();
-    for (start, row) in totals_by_bucket(conn, store_id, (from, to), granularity).await? {
+    for (bucket, row) in totals_by_bucket(conn, store_id, &parts).await? {
         let whole = totals.entry(row.currency.clone()).or_insert_with(|| zero(&row.currency));
         add(whole, &row);
-        if let Some(bucket) = buckets.get_mut(&start) {
+        if let Some(bucket) = usize::try_from(bucket).ok().and_then(|at| buckets.get_mut(at)) {
             bucket.totals.push(row);
         }
     }
-    let mut stock_corrections = 0;
-    for (start, corrections) in
-        corrections_by_bucket(conn, store_id, (from, to), granularity).await?
-    {
-        stock_corrections += corrections;
-        if let Some(bucket) = buckets.get_mut(&start) {
-            bucket.stock_corrections = corrections;
+    let mut whole = Activity::default();
+    for (bucket, activity) in activity_by_bucket(conn, store_id, &parts).await? {
+        whole.guest_orders += activity.guest_orders;
+        whole.new_customers += activity.new_customers;
+        whole.stock_corrections += activity.stock_corrections;
+        if let Some(bucket) = usize::try_from(bucket).ok().and_then(|at| buckets.get_mut(at)) {
+            bucket.activity = activity;
         }
     }
-    Ok(SalesReport {
-        granularity,
-        from,
-        to,
-        buckets: buckets.into_values().collect(),
-        totals: totals.into_values().collect(),
-        stock_corrections,
-    })
+    let totals = totals.into_values().collect();
+    Ok(SalesReport { granularity, days, buckets, totals, activity: whole })
+}
+
+/// Which stored spans make up which bucket, as columns for `unnest`.
+#[derive(Default)]
+pub(super) struct Parts {
+    buckets: Vec<i32>,
+    minutes: Vec<i16>,
+    from: Vec<DateTime<Utc>>,
+    to: Vec<DateTime<Utc>>,
+}
+
+impl Parts {
+    fn new(buckets: &[SalesBucket], days: DayRange) -> Parts {
+        let mut parts = Parts::default();
+        for (number, bucket) in (0..).zip(buckets) {
+            let from = start_of_day(days.zone, bucket.from);
+            parts.add(number, (from, start_after(days.zone, bucket.to)));
+        }
+        parts
+    }
+
+    /// Adds the spans of a time to a bucket.
+    pub(super) fn add(&mut self, bucket: i32, (from, to): (DateTime<Utc>, DateTime<Utc>)) {
+        for stretch in stretches(from, to) {
+            self.buckets.push(bucket);
+            self.minutes.push(stretch.minutes);
+            self.from.push(stretch.from);
+            self.to.push(stretch.to);
+        }
+    }
 }
 
 impl Granularity {
-    /// As `date_trunc` calls it.
-    fn field(self) -> &'static str {
-        match self {
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
-        }
-    }
-
     /// First day of the bucket of a day.
     fn start(self, day: NaiveDate) -> NaiveDate {
         match self {
@@ -155,16 +183,16 @@ impl Granularity {
     }
 }
 
-/// Buckets by their uncut first day.
+/// Without a gap, oldest first.
 fn empty_buckets(
     from: NaiveDate,
     to: NaiveDate,
     granularity: Granularity,
-) -> Result<BTreeMap<NaiveDate, SalesBucket>, ReportError> {
+) -> Result<Vec<SalesBucket>, ReportError> {
     if to < from {
         return Err(ReportError::Backwards);
     }
-    let mut buckets = BTreeMap::new();
+    let mut buckets = Vec::new();
     let mut start = granularity.start(from);
     while start <= to {
         if buckets.len() == BUCKETS_MAX {
@@ -172,86 +200,112 @@ fn empty_buckets(
         }
         let next = granularity.next(start);
         let last = next.and_then(|next| next.pred_opt()).unwrap_or(to);
-        let bucket = SalesBucket {
+        buckets.push(SalesBucket {
             from: start.max(from),
             to: last.min(to),
-            stock_corrections: 0,
+            activity: Activity::default(),
             totals: Vec::new(),
-        };
-        buckets.insert(start, bucket);
+        });
         let Some(next) = next else { break };
         start = next;
     }
     Ok(buckets)
 }
 
+/// The inner sums make it a probe of the index per part, which is what the key is made for.
 async fn totals_by_bucket(
     conn: &mut PgConnection,
     store_id: StoreId,
-    (from, to): (NaiveDate, NaiveDate),
-    granularity: Granularity,
-) -> Result<Vec<(NaiveDate, SalesTotals)>, sqlx::Error> {
+    parts: &Parts,
+) -> Result<Vec<(i32, SalesTotals)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT date_trunc($4, day::timestamp)::date AS "start!", currency,
-                  sum(orders)::bigint AS "orders!", sum(units)::bigint AS "units!",
-                  sum(products_minor)::bigint AS "products_minor!",
-                  sum(postage_minor)::bigint AS "postage_minor!",
-                  sum(discounts_minor)::bigint AS "discounts_minor!",
-                  sum(manual_minor)::bigint AS "manual_minor!",
-                  sum(fees_minor)::bigint AS "fees_minor!",
-                  sum(gross_minor)::bigint AS "gross_minor!",
-                  sum(cancellations)::bigint AS "cancellations!",
-                  sum(refunds_minor)::bigint AS "refunds_minor!",
-                  sum(net_minor)::bigint AS "net_minor!"
-             FROM analytics_daily_sales
-            WHERE store_id = $1 AND day >= $2 AND day <= $3
-            GROUP BY 1, 2 ORDER BY 1, 2"#,
+        r#"SELECT part.bucket AS "bucket!", s.currency AS "currency!",
+                  sum(s.orders)::bigint AS "orders!", sum(s.units)::bigint AS "units!",
+                  sum(s.products)::bigint AS "products!", sum(s.postage)::bigint AS "postage!",
+                  sum(s.discounts)::bigint AS "discounts!", sum(s.manual)::bigint AS "manual!",
+                  sum(s.fees)::bigint AS "fees!",
+                  sum(s.cancellations)::bigint AS "cancellations!",
+                  sum(s.refunds)::bigint AS "refunds!"
+             FROM unnest($2::int[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
+                      AS part (bucket, minutes, starts, ends)
+            CROSS JOIN LATERAL (
+                  SELECT currency, sum(orders) AS orders, sum(units) AS units,
+                         sum(products_minor) AS products, sum(postage_minor) AS postage,
+                         sum(discounts_minor) AS discounts, sum(manual_minor) AS manual,
+                         sum(fees_minor) AS fees, sum(cancellations) AS cancellations,
+                         sum(refunds_minor) AS refunds
+                    FROM analytics_sales
+                   WHERE store_id = $1 AND minutes = part.minutes
+                     AND starts_at >= part.starts AND starts_at < part.ends
+                   GROUP BY currency) s
+            GROUP BY part.bucket, s.currency ORDER BY part.bucket, s.currency"#,
         store_id.0,
-        from,
-        to,
-        granularity.field()
+        &parts.buckets,
+        &parts.minutes,
+        &parts.from,
+        &parts.to
     )
     .fetch_all(conn)
     .await?;
     let totals = rows.into_iter().map(|row| {
+        let charges = row.postage + row.discounts + row.manual + row.fees;
+        let gross_minor = row.products + charges;
         let totals = SalesTotals {
             currency: row.currency,
             orders: row.orders,
             units: row.units,
-            products_minor: row.products_minor,
-            postage_minor: row.postage_minor,
-            discounts_minor: row.discounts_minor,
-            manual_minor: row.manual_minor,
-            fees_minor: row.fees_minor,
-            gross_minor: row.gross_minor,
+            products_minor: row.products,
+            postage_minor: row.postage,
+            discounts_minor: row.discounts,
+            manual_minor: row.manual,
+            fees_minor: row.fees,
+            gross_minor,
             cancellations: row.cancellations,
-            refunds_minor: row.refunds_minor,
-            net_minor: row.net_minor,
+            refunds_minor: row.refunds,
+            net_minor: gross_minor - row.refunds,
         };
-        (row.start, totals)
+        (row.bucket, totals)
     });
     Ok(totals.collect())
 }
 
-async fn corrections_by_bucket(
+/// What is in no currency, by bucket; nothing for a bucket in which nothing happened.
+pub(super) async fn activity_by_bucket(
     conn: &mut PgConnection,
     store_id: StoreId,
-    (from, to): (NaiveDate, NaiveDate),
-    granularity: Granularity,
-) -> Result<Vec<(NaiveDate, i64)>, sqlx::Error> {
+    parts: &Parts,
+) -> Result<Vec<(i32, Activity)>, sqlx::Error> {
     let rows = sqlx::query!(
-        r#"SELECT date_trunc($4, day::timestamp)::date AS "start!",
-                  sum(corrections)::bigint AS "corrections!"
-             FROM analytics_daily_stock
-            WHERE store_id = $1 AND day >= $2 AND day <= $3 GROUP BY 1"#,
+        r#"SELECT part.bucket AS "bucket!",
+                  coalesce(sum(a.guest_orders), 0)::bigint AS "guest_orders!",
+                  coalesce(sum(a.new_customers), 0)::bigint AS "new_customers!",
+                  coalesce(sum(a.stock_corrections), 0)::bigint AS "stock_corrections!"
+             FROM unnest($2::int[], $3::smallint[], $4::timestamptz[], $5::timestamptz[])
+                      AS part (bucket, minutes, starts, ends)
+            CROSS JOIN LATERAL (
+                  SELECT sum(guest_orders) AS guest_orders, sum(new_customers) AS new_customers,
+                         sum(stock_corrections) AS stock_corrections
+                    FROM analytics_activity
+                   WHERE store_id = $1 AND minutes = part.minutes
+                     AND starts_at >= part.starts AND starts_at < part.ends) a
+            GROUP BY part.bucket"#,
         store_id.0,
-        from,
-        to,
-        granularity.field()
+        &parts.buckets,
+        &parts.minutes,
+        &parts.from,
+        &parts.to
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.start, row.corrections)).collect())
+    let activity = rows.into_iter().map(|row| {
+        let activity = Activity {
+            guest_orders: row.guest_orders,
+            new_customers: row.new_customers,
+            stock_corrections: row.stock_corrections,
+        };
+        (row.bucket, activity)
+    });
+    Ok(activity.collect())
 }
 
 fn zero(currency: &str) -> SalesTotals {
@@ -295,7 +349,7 @@ mod tests {
 
     fn spans(from: &str, to: &str, granularity: Granularity) -> Vec<String> {
         let buckets = empty_buckets(day(from), day(to), granularity).unwrap();
-        buckets.values().map(|bucket| format!("{}..{}", bucket.from, bucket.to)).collect()
+        buckets.iter().map(|bucket| format!("{}..{}", bucket.from, bucket.to)).collect()
     }
 
     #[test]
