@@ -1,4 +1,5 @@
 //! Commands for the people who run it and the people who audit it.
 
 pub mod log;
+pub mod parked;
 pub mod projections;

@@ -2,6 +2,7 @@
 
 use api_kit::Api;
 use axum::{Json, extract::State, http::StatusCode};
+use projections::parked::Counts;
 use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
@@ -63,14 +64,15 @@ async fn ready(State(pool): State<PgPool>) -> (StatusCode, Json<Readiness>) {
 }
 
 fn read_model(lag: projections::Lag) -> Dependency {
-    let ready = lag.seconds <= LAG_SECONDS_MAX && lag.failing.is_none();
+    let ready = lag.seconds <= LAG_SECONDS_MAX;
     let mut detail = format!(
         "at position {}, behind by {} events and {:.1} s",
         lag.position, lag.events, lag.seconds
     );
-    if let Some(failing) = lag.failing {
-        // The reason may quote an event; it is for the log and `conche projections status`.
-        detail = format!("{detail}, stands still at position {}", failing.position);
+    // No reason to send requests elsewhere: the rest is current, here as anywhere.
+    let Counts { streams, events } = lag.parked;
+    if streams > 0 {
+        detail = format!("{detail}; parked: {events} events of {streams} streams");
     }
     Dependency { name: lag.name.to_owned(), ready, detail }
 }

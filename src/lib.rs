@@ -109,6 +109,7 @@ async fn projections_command(owner: &PgPool, ask: &Projections) -> anyhow::Resul
         Projections::Verify { name } => {
             return admin::projections::verify(owner, name.as_deref()).await;
         }
+        Projections::Parked(ask) => return admin::parked::run(owner, ask).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -80,17 +80,28 @@ fn decode_with<'a, E: DeserializeOwned>(
     version: u16,
     payload: &[u8],
 ) -> Result<E, serde_json::Error> {
-    let mut steps = steps.filter(|step| step.event_type == event_type && step.from >= version);
-    let Some(first) = steps.next() else {
-        // The usual case, a current event, does not pass through a JSON tree.
-        return serde_json::from_slice(payload);
-    };
-    let mut fields: Map<String, Value> = serde_json::from_slice(payload)?;
-    (first.change)(&mut fields);
-    for step in steps {
-        (step.change)(&mut fields);
+    let mut current = 1;
+    let mut fields: Option<Map<String, Value>> = None;
+    for step in steps.filter(|step| step.event_type == event_type) {
+        current = step.from + 1;
+        if step.from >= version {
+            let fields = match &mut fields {
+                Some(fields) => fields,
+                None => fields.insert(serde_json::from_slice(payload)?),
+            };
+            (step.change)(fields);
+        }
     }
-    serde_json::from_value(Value::Object(fields))
+    if version > current {
+        // It may well fit the shape we know, and mean something else.
+        let newer = format!("version {version} is newer than this program, which knows {current}");
+        return Err(serde::de::Error::custom(newer));
+    }
+    match fields {
+        Some(fields) => serde_json::from_value(Value::Object(fields)),
+        // The usual case, a current event, does not pass through a JSON tree.
+        None => serde_json::from_slice(payload),
+    }
 }
 
 #[cfg(test)]
@@ -145,6 +156,13 @@ mod tests {
     #[test]
     fn a_version_without_its_step_is_an_error_and_not_a_guess() {
         assert!(read(3, &json!({ "name": "bar", "count": 2 })).is_err());
+    }
+
+    #[test]
+    fn a_newer_version_is_an_error_even_if_it_fits() {
+        let current = json!({ "name": "bar", "quantity": 2, "channel": "pos" });
+        let error = read(4, &current).unwrap_err().to_string();
+        assert_eq!(error, "version 4 is newer than this program, which knows 3");
     }
 
     #[test]

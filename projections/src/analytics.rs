@@ -56,6 +56,8 @@ pub const PROJECTION: Projection = Projection {
         "StockAllocated",
         "StockDeallocated",
     ],
+    // The first credit of a document decides on which day it counts.
+    streams_commute: false,
     apply: |conn, batch| Box::pin(apply(conn, batch)),
 };
 

@@ -23,6 +23,7 @@ pub const PROJECTION: Projection = Projection {
     ],
     categories: &["product", "stock_item"],
     except: &[],
+    streams_commute: true,
     apply: |conn, batch| Box::pin(apply(conn, batch)),
 };
 

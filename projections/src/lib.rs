@@ -23,11 +23,12 @@ pub mod analytics;
 pub mod catalog;
 pub mod follow;
 pub mod order;
+pub mod parked;
 mod progress;
 mod rebuild;
 mod runner;
 
-pub use progress::{Failing, Lag, lag, position, wait_for};
+pub use progress::{Lag, lag, position, wait_for};
 pub use rebuild::{Difference, rebuild, verify};
 pub use runner::{catch_up, run};
 
@@ -55,6 +56,10 @@ pub struct Projection {
     pub categories: &'static [&'static str],
     /// Types of these that change nothing here; neither is it shown them.
     pub except: &'static [&'static str],
+    /// Whether it comes to the same rows however streams lie among each other, as long as each is
+    /// in order: then a stream that was parked can be applied later ([`parked::retry`]). Otherwise
+    /// it takes a rebuild.
+    pub streams_commute: bool,
     /// Applies a batch of events in the order of the log, whose size must not matter to the
     /// outcome. Passes over events of other contexts; fails with [`ProjectionError::Poison`] at one
     /// of its own that it cannot apply.
@@ -71,15 +76,12 @@ impl Projection {
 /// Why a projection does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ProjectionError {
-    /// This event cannot be applied; everything before it is. The projection stands still until a
-    /// release knows what to do with it.
-    #[error("event {event_type} at position {position} cannot be applied: {reason}")]
+    /// This event cannot be applied.
+    #[error("event at position {position} cannot be applied: {reason}")]
     Poison {
         /// Position of the event.
         position: i64,
-        /// Its type.
-        event_type: String,
-        /// For the people who look into it.
+        /// Its type and what is wrong with it, for the people who look into it.
         reason: String,
     },
     /// Tables filled by another version of the code.
@@ -99,6 +101,26 @@ pub enum ProjectionError {
     InUse {
         /// Which projection.
         name: &'static str,
+    },
+    /// So many streams are parked that the code is at fault, and not the events.
+    #[error("{name} cannot apply events of more than 10,000 streams: the code is at fault")]
+    TooManyParked {
+        /// Which projection.
+        name: &'static str,
+    },
+    /// What is parked cannot be applied later.
+    #[error("rows of {name} depend on the order between streams: rebuild it instead")]
+    NeedsRebuild {
+        /// Which projection.
+        name: &'static str,
+    },
+    /// An event that was left out was blamed again.
+    #[error("{name} blames an event that it did not get: {reason}")]
+    Unclear {
+        /// Which projection.
+        name: &'static str,
+        /// What it said the first time.
+        reason: String,
     },
     /// The log could not be read, or a checkpoint not moved.
     #[error("log failed")]
@@ -215,8 +237,7 @@ fn replace_nul(value: &mut Value) {
 fn poison(recorded: &Recorded, reason: impl Display) -> ProjectionError {
     ProjectionError::Poison {
         position: recorded.position,
-        event_type: recorded.event_type.clone(),
-        reason: reason.to_string(),
+        reason: format!("{}: {reason}", recorded.event_type),
     }
 }
 

@@ -37,6 +37,7 @@ pub const PROJECTION: Projection = Projection {
     ],
     categories: &["order", "payment", "refund_adjustment"],
     except: &[],
+    streams_commute: true,
     apply: |conn, batch| Box::pin(apply(conn, batch)),
 };
 

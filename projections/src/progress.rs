@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::time::Instant;
+
+use crate::parked::Counts;
 
 /// How soon [`wait_for`] looks again: a projector in the same process is done within a few of
 /// these. Each look waits twice as long as the one before, so that waiting costs few of them.
@@ -17,26 +18,15 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(50);
 pub struct Lag {
     /// Name of the projection.
     pub name: &'static str,
-    /// Last position whose event has taken effect.
+    /// Last position that was passed: its event has taken effect or is parked.
     pub position: i64,
-    /// Events that have not.
+    /// Events after it.
     pub events: i64,
     /// Age of the oldest of them, in seconds; of the newest if the asking role may not see events
     /// of every store. 0 if there is none.
     pub seconds: f64,
-    /// The event it stands still at, if any.
-    pub failing: Option<Failing>,
-}
-
-/// An event that a projection cannot apply.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Failing {
-    /// Its position.
-    pub position: i64,
-    /// What is wrong, for the people who look into it.
-    pub reason: String,
-    /// When it was met first.
-    pub since: Option<DateTime<Utc>>,
+    /// What it has passed without applying it.
+    pub parked: Counts,
 }
 
 /// Last position whose event has taken effect in projection `name`; 0 if it never ran.
@@ -56,8 +46,8 @@ pub async fn lag(pool: &PgPool) -> Result<Vec<Lag>, sqlx::Error> {
                        THEN extract(epoch FROM clock_timestamp()
                                                - coalesce(e.recorded_at, h.recorded_at))
                        ELSE 0 END::float8 AS "seconds!",
-                  s.failing_position AS "failing_position?", s.failing_reason AS "failing_reason?",
-                  s.failing_since AS "failing_since?"
+                  coalesce(s.parked_streams, 0) AS "parked_streams!",
+                  coalesce(s.parked_events, 0) AS "parked_events!"
              FROM log.head h
             CROSS JOIN unnest($1::text[]) WITH ORDINALITY AS wanted(name, nth)
              LEFT JOIN log.checkpoints c ON c.name = wanted.name
@@ -73,11 +63,7 @@ pub async fn lag(pool: &PgPool) -> Result<Vec<Lag>, sqlx::Error> {
         position: row.position,
         events: row.events.max(0),
         seconds: row.seconds.max(0.0),
-        failing: row.failing_position.zip(row.failing_reason).map(|(position, reason)| Failing {
-            position,
-            reason,
-            since: row.failing_since,
-        }),
+        parked: Counts { streams: row.parked_streams, events: row.parked_events },
     });
     Ok(lags.collect())
 }

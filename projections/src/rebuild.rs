@@ -14,7 +14,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use crate::{
     Projection, ProjectionError,
-    runner::{BATCH, check_version, replay_after, write_version},
+    parked::LeftOut,
+    runner::{BATCH, Stop, check_version, replay_after, write_version},
 };
 
 /// Rows of a table that [`verify`] reports per side: enough to see a pattern.
@@ -47,11 +48,25 @@ struct Replica<'a> {
     projection: &'a Projection,
     schema: String,
     position: i64,
+    purpose: Purpose,
+    left_out: LeftOut,
+}
+
+/// What a copy is for, and so what it leaves out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// It leaves out what it finds that it cannot apply.
+    Replace,
+    /// It leaves out what the tables that serve have left out.
+    Compare,
 }
 
 /// Fills the tables of a projection anew and swaps them in, in one transaction, while queries and
 /// the projection itself go on. The old tables stay in schema `read_old_<name>`, out of reach of
 /// the serving roles, until the next rebuild.
+///
+/// What was parked is tried again, and what cannot be applied is parked anew: once swapped in,
+/// `log.parked` says what these tables leave out.
 ///
 /// `progress` hears of positions: those done, and the one to be reached. `owner` is a pool of
 /// `Role::Owner`.
@@ -61,21 +76,21 @@ pub async fn rebuild(
     progress: &(dyn Fn(u64, u64) + Send + Sync),
 ) -> Result<(), ProjectionError> {
     let schema = format!("read_rebuild_{}", projection.name);
-    let mut replica = Replica::new(owner, projection, schema).await?;
+    let mut replica = Replica::new(owner, projection, schema, Purpose::Replace).await?;
     let outcome = replica.fill_and_swap(progress).await;
     replica.release().await;
     outcome
 }
 
 /// Compares the tables of a projection with what the log says, at the position where the
-/// projection stands when the copy is done. Empty: they agree. The projection stands still for the
-/// comparison and goes on for the rest.
+/// projection stands when the copy is done. What it has parked is left out. Empty: they agree. The
+/// projection stands still for the comparison and goes on for the rest.
 pub async fn verify(
     owner: &PgPool,
     projection: &Projection,
 ) -> Result<Vec<Difference>, ProjectionError> {
     let schema = format!("read_verify_{}", projection.name);
-    let mut replica = Replica::new(owner, projection, schema).await?;
+    let mut replica = Replica::new(owner, projection, schema, Purpose::Compare).await?;
     let outcome = replica.fill_and_compare().await;
     replica.release().await;
     outcome
@@ -86,6 +101,7 @@ impl<'a> Replica<'a> {
         owner: &PgPool,
         projection: &'a Projection,
         schema: String,
+        purpose: Purpose,
     ) -> Result<Replica<'a>, ProjectionError> {
         // Detached, because the lock is the session's: it must not go back into the pool.
         let mut conn = owner.acquire().await?.detach();
@@ -105,8 +121,9 @@ impl<'a> Replica<'a> {
         for table in projection.tables {
             sqlx::query!("SELECT read.copy_shape($1, $2)", table, schema).execute(&mut *tx).await?;
         }
+        let left_out = left_out(&mut tx, projection, purpose).await?;
         tx.commit().await?;
-        Ok(Replica { conn, projection, schema, position: 0 })
+        Ok(Replica { conn, projection, schema, position: 0, purpose, left_out })
     }
 
     async fn execute(&mut self, sql: String) -> Result<(), sqlx::Error> {
@@ -136,14 +153,20 @@ impl<'a> Replica<'a> {
         }
         for _ in 1..SWAP_TRIES {
             match self.swap().await {
-                Err(ProjectionError::Database(error)) if is_not_granted(&error) => {
+                Err(Stop::Failed(ProjectionError::Database(error))) if is_not_granted(&error) => {
                     tokio::time::sleep(SWAP_PAUSE).await;
                     self.follow_live(progress).await?;
                 }
-                outcome => return outcome,
+                // Among the last events. Found before the next try, when nobody waits.
+                Err(Stop::Bad(..) | Stop::Narrow(..)) => {
+                    let live = checkpoint(&mut self.conn, self.projection.name).await?;
+                    self.replay_to(live, progress).await?;
+                }
+                Err(Stop::Failed(error)) => return Err(error),
+                Ok(()) => return Ok(()),
             }
         }
-        self.swap().await
+        self.swap().await.map_err(Stop::into_error)
     }
 
     async fn fill_and_compare(&mut self) -> Result<Vec<Difference>, ProjectionError> {
@@ -160,15 +183,38 @@ impl<'a> Replica<'a> {
         to: i64,
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<(), ProjectionError> {
+        let mut limit = BATCH;
         while self.position < to {
             let mut tx = self.conn.begin().await?;
-            let (schema, limit) = (&self.schema, BATCH.min(to - self.position));
-            let done = window(&mut tx, self.projection, schema, self.position, limit).await?;
-            tx.commit().await?;
-            self.position += done;
-            progress(self.position.unsigned_abs(), to.unsigned_abs());
+            let into = (self.schema.as_str(), &self.left_out);
+            let most = limit.min(to - self.position);
+            match window(&mut tx, self.projection, into, self.position, most).await {
+                Ok(done) => {
+                    tx.commit().await?;
+                    limit = BATCH;
+                    self.position += done;
+                    progress(self.position.unsigned_abs(), to.unsigned_abs());
+                }
+                Err(Stop::Narrow(fewer, _)) => {
+                    tx.rollback().await?;
+                    limit = fewer;
+                }
+                Err(Stop::Bad(position, reason)) if self.purpose == Purpose::Replace => {
+                    tx.rollback().await?;
+                    limit = BATCH;
+                    self.park(position, reason).await?;
+                }
+                Err(stop) => return Err(stop.into_error()),
+            }
         }
         Ok(())
+    }
+
+    async fn park(&mut self, position: i64, reason: String) -> Result<(), ProjectionError> {
+        let mut tx = self.conn.begin().await?;
+        sqlx::raw_sql("SET LOCAL ROLE conche_projector").execute(&mut *tx).await?;
+        self.left_out.park(&mut tx, self.projection, (position, reason)).await?;
+        Ok(tx.rollback().await?)
     }
 
     /// Applies what the live tables have applied, until at most a window is left.
@@ -181,18 +227,23 @@ impl<'a> Replica<'a> {
             if live <= self.position + BATCH {
                 return Ok(());
             }
+            if self.purpose == Purpose::Compare {
+                let mut tx = self.conn.begin().await?;
+                self.left_out = left_out(&mut tx, self.projection, self.purpose).await?;
+                tx.rollback().await?;
+            }
             self.replay_to(live, progress).await?;
         }
     }
 
     /// Takes the place of the live tables: under the checkpoint's lock, all or nothing. Readers
     /// that are under way are waited for briefly; if they do not end, nothing has happened.
-    async fn swap(&mut self) -> Result<(), ProjectionError> {
-        let Replica { conn, projection, schema, position } = self;
+    async fn swap(&mut self) -> Result<(), Stop> {
+        let Replica { conn, projection, schema, position, left_out, .. } = self;
         let mut tx = conn.begin().await?;
         let live = lock_checkpoint(&mut tx, projection.name).await?;
         let target = live.max(*position);
-        finish(&mut tx, projection, schema, (*position, target)).await?;
+        finish(&mut tx, projection, (schema, left_out), (*position, target)).await?;
         let old = format!("read_old_{}", projection.name);
         let live_tables: Vec<String> =
             projection.tables.iter().map(|table| format!("read.{table}")).collect();
@@ -219,16 +270,20 @@ impl<'a> Replica<'a> {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await?;
         write_checkpoint(&mut tx, projection.name, target).await?;
         write_version(&mut tx, projection).await?;
+        sqlx::raw_sql("SET LOCAL ROLE conche_projector").execute(&mut *tx).await?;
+        left_out.store(&mut tx, projection, target).await?;
         tx.commit().await?;
         Ok(())
     }
 
     /// Brings the copy to where the live tables are held, and compares.
     async fn differences(&mut self) -> Result<Vec<Difference>, ProjectionError> {
-        let Replica { conn, projection, schema, position } = self;
+        let Replica { conn, projection, schema, position, .. } = self;
         let mut tx = conn.begin().await?;
         let live = lock_checkpoint(&mut tx, projection.name).await?;
-        finish(&mut tx, projection, schema, (*position, live)).await?;
+        let left_out = left_out(&mut tx, projection, Purpose::Compare).await?;
+        let finished = finish(&mut tx, projection, (schema, &left_out), (*position, live)).await;
+        finished.map_err(Stop::into_error)?;
         // Sorting spills to disk; hashing for EXCEPT does not.
         sqlx::raw_sql("SET LOCAL enable_hashagg = off; SET LOCAL ROLE conche_projector")
             .execute(&mut *tx)
@@ -251,15 +306,30 @@ impl<'a> Replica<'a> {
     }
 }
 
+/// What a copy leaves out for now.
+async fn left_out(
+    conn: &mut PgConnection,
+    projection: &Projection,
+    purpose: Purpose,
+) -> Result<LeftOut, sqlx::Error> {
+    sqlx::raw_sql("SET LOCAL ROLE conche_projector").execute(&mut *conn).await?;
+    let left_out = match purpose {
+        Purpose::Replace => LeftOut::discarded(conn, projection).await?,
+        Purpose::Compare => LeftOut::by_projection(conn, projection).await?,
+    };
+    sqlx::raw_sql("SET LOCAL ROLE NONE").execute(conn).await?;
+    Ok(left_out)
+}
+
 /// Applies the events after `from` up to `to` in the transaction of `conn`, window by window.
 async fn finish(
     conn: &mut PgConnection,
     projection: &Projection,
-    schema: &str,
+    into: (&str, &LeftOut),
     (mut from, to): (i64, i64),
-) -> Result<(), ProjectionError> {
+) -> Result<(), Stop> {
     while from < to {
-        from += window(conn, projection, schema, from, BATCH.min(to - from)).await?;
+        from += window(conn, projection, into, from, BATCH.min(to - from)).await?;
     }
     Ok(())
 }
@@ -268,12 +338,12 @@ async fn finish(
 async fn window(
     conn: &mut PgConnection,
     projection: &Projection,
-    schema: &str,
+    into: (&str, &LeftOut),
     after: i64,
     limit: i64,
-) -> Result<i64, ProjectionError> {
+) -> Result<i64, Stop> {
     sqlx::raw_sql("SET LOCAL ROLE conche_projector").execute(&mut *conn).await?;
-    let done = replay_after(conn, projection, schema, after, limit).await?;
+    let done = replay_after(conn, projection, into, after, limit).await?;
     sqlx::raw_sql("SET LOCAL ROLE NONE").execute(&mut *conn).await?;
     if done == 0 {
         return Err(event_store::StoreError::Gap { expected: after + 1, found: None }.into());

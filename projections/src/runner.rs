@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use event_store::{
+    Recorded,
     checkpoint::{try_lock_checkpoint, write_checkpoint},
     read::{Window, read_window},
 };
@@ -10,7 +11,10 @@ use fail::fail_point;
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::watch;
 
-use crate::{Projection, ProjectionError, poison};
+use crate::{
+    Projection, ProjectionError,
+    parked::{self, Arrival, Bad, Blame, Counts, Divided, LeftOut, blame},
+};
 
 /// Events per transaction. Enough that the commit, some milliseconds, is the smaller part of the
 /// work; few enough that a batch of usual events is about a megabyte.
@@ -33,13 +37,13 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Schema of the tables that serve.
 pub(crate) const LIVE_SCHEMA: &str = "read";
 
-/// SQLSTATE classes that speak against the data of an event: data exception, constraint violation.
-const DATA_CLASSES: [&str; 2] = ["22", "23"];
-
 /// Why a batch was not applied.
-enum Stop {
-    /// An event in it is bad: this many events before it may be good.
-    Narrow(i64),
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// This event is bad, for this reason: the others may be good.
+    Bad(i64, String),
+    /// An event in it is bad, by what the database says: so many positions may be good.
+    Narrow(i64, sqlx::Error),
     Failed(ProjectionError),
 }
 
@@ -49,124 +53,162 @@ impl<E: Into<ProjectionError>> From<E> for Stop {
     }
 }
 
+impl Stop {
+    /// `error` was the answer to `batch`, the rest of what comes after `position`.
+    fn of(error: ProjectionError, batch: &[Recorded], position: i64) -> Stop {
+        match blame(error, batch) {
+            Blame::Event { position, reason } => Stop::Bad(position, reason),
+            Blame::OneUpTo(through, error) => Stop::Narrow(through - position, error),
+            Blame::Nobody(error) => Stop::Failed(error),
+        }
+    }
+
+    /// For whoever cannot do without the event.
+    pub(crate) fn into_error(self) -> ProjectionError {
+        match self {
+            Stop::Bad(position, reason) => ProjectionError::Poison { position, reason },
+            Stop::Narrow(_, error) => ProjectionError::Database(error),
+            Stop::Failed(error) => error,
+        }
+    }
+}
+
 /// Applies the next batch of at most 1,000 events and moves the checkpoint with it. Returns how
-/// many events that were; 0 means that the tables are up to date, or that another process holds
+/// many events were passed; 0 means that the tables are up to date, or that another process holds
 /// the checkpoint: this one stands by. `pool` is one of `conche_projector`.
 ///
-/// An event that cannot be applied stops the projection right before it, with
-/// [`ProjectionError::Poison`]; the events before it take effect first.
+/// An event that cannot be applied parks its stream (see [`crate::parked`]); it counts as one that
+/// was passed, and so do those that wait behind it.
 pub async fn catch_up(pool: &PgPool, projection: &Projection) -> Result<usize, ProjectionError> {
+    let mut bad = Bad::new();
     let mut limit = BATCH;
     loop {
-        match step(pool, projection, limit).await {
-            Ok(applied) => return Ok(applied),
-            Err(Stop::Narrow(fewer)) => limit = fewer,
+        match step(pool, projection, limit, &bad).await {
+            Ok(passed) => return Ok(passed),
+            Err(Stop::Bad(position, reason)) => {
+                limit = BATCH;
+                if let Some(reason) = bad.insert(position, reason) {
+                    // It was left out and is to blame nevertheless: that is no fault of the event.
+                    return Err(ProjectionError::Unclear { name: projection.name, reason });
+                }
+            }
+            Err(Stop::Narrow(fewer, _)) => limit = fewer,
             Err(Stop::Failed(error)) => return Err(error),
         }
     }
 }
 
-async fn step(pool: &PgPool, projection: &Projection, limit: i64) -> Result<usize, Stop> {
+/// One transaction. `bad` are events known to be bad from tries before.
+async fn step(
+    pool: &PgPool,
+    projection: &Projection,
+    limit: i64,
+    bad: &Bad,
+) -> Result<usize, Stop> {
     let mut tx = pool.begin().await?;
-    check_version(&mut tx, projection).await?;
-    let Some(position) = try_lock_checkpoint(&mut tx, projection.name).await? else {
-        return Ok(0);
+    let (passed, arrivals) = match pass(&mut tx, projection, limit, bad).await {
+        Ok(Some(done)) => done,
+        outcome => {
+            // Not left to the pool, which does it at leisure: the next step would find the lock
+            // taken, and take that for another process.
+            tx.rollback().await?;
+            return outcome.map(|_| 0);
+        }
     };
-    let applied = apply_after(&mut tx, projection, LIVE_SCHEMA, position, limit).await?;
-    if applied == 0 {
-        // Not left to the pool, which does it at leisure: the next step would find the lock taken.
-        tx.rollback().await?;
-        return Ok(0);
-    }
-    write_checkpoint(&mut tx, projection.name, position + applied).await?;
     fail_point!("projector::before-commit");
     tx.commit().await?;
     fail_point!("projector::after-commit");
-    Ok(usize::try_from(applied).expect("a batch fits in memory"))
+    for arrival in arrivals {
+        arrival.report(projection);
+    }
+    Ok(passed)
 }
 
-/// Applies up to `limit` events after `position` to the tables in `schema`, in the transaction of
-/// `conn`. Returns how many.
-async fn apply_after(
+/// Applies or parks the next events and moves the checkpoint. `None`: there is nothing to do, or
+/// somebody else does it.
+async fn pass(
     conn: &mut PgConnection,
     projection: &Projection,
-    schema: &str,
+    limit: i64,
+    bad: &Bad,
+) -> Result<Option<(usize, Vec<Arrival>)>, Stop> {
+    let Some(position) = try_lock_checkpoint(conn, projection.name).await? else {
+        return Ok(None);
+    };
+    let parked = check_version(conn, projection).await?;
+    use_schema(conn, LIVE_SCHEMA).await?;
+    let Window { events, through } =
+        read_window(conn, position, limit, projection.interest()).await?;
+    if through == position {
+        return Ok(None);
+    }
+    fail_point!("projector::after-read");
+    let Divided { rest, arrivals } =
+        parked::divide(conn, projection, events, (parked, bad)).await?;
+    if !rest.is_empty() {
+        let applied = (projection.apply)(conn, &rest).await;
+        applied.map_err(|error| Stop::of(error, &rest, position))?;
+    }
+    fail_point!("projector::after-apply");
+    write_checkpoint(conn, projection.name, through).await?;
+    let passed = usize::try_from(through - position).expect("a window is small");
+    Ok(Some((passed, arrivals)))
+}
+
+/// Applies up to `limit` events after `position`, but for those that are left out, to the tables in
+/// `schema`, in the transaction of `conn`. Returns how many were passed. What to do about an event
+/// that cannot be applied is up to the caller.
+pub(crate) async fn replay_after(
+    conn: &mut PgConnection,
+    projection: &Projection,
+    (schema, left_out): (&str, &LeftOut),
     position: i64,
     limit: i64,
 ) -> Result<i64, Stop> {
     use_schema(conn, schema).await?;
     let Window { events, through } =
         read_window(conn, position, limit, projection.interest()).await?;
-    if events.is_empty() {
-        return Ok(through - position);
+    let rest = left_out.skip(events);
+    if !rest.is_empty() {
+        let applied = (projection.apply)(conn, &rest).await;
+        applied.map_err(|error| Stop::of(error, &rest, position))?;
     }
-    fail_point!("projector::after-read");
-    match (projection.apply)(conn, &events).await {
-        Ok(()) => {
-            fail_point!("projector::after-apply");
-            Ok(through - position)
-        }
-        Err(ProjectionError::Poison { position: bad, .. }) if bad > position + 1 => {
-            Err(Stop::Narrow(bad - position - 1))
-        }
-        Err(ProjectionError::Database(error)) if is_about_data(&error) => match &events[..] {
-            [only] => Err(Stop::Failed(poison(only, error))),
-            // As many positions as hold half of them.
-            several => Err(Stop::Narrow(several[several.len() / 2].position - position - 1)),
-        },
-        Err(error) => Err(Stop::Failed(error)),
-    }
-}
-
-/// Like [`apply_after`] for a batch that must not be divided: what a rebuild replays has been
-/// applied before, so a bad event is a failure and not a place to stop at.
-pub(crate) async fn replay_after(
-    conn: &mut PgConnection,
-    projection: &Projection,
-    schema: &str,
-    position: i64,
-    limit: i64,
-) -> Result<i64, ProjectionError> {
-    use_schema(conn, schema).await?;
-    let window = read_window(conn, position, limit, projection.interest()).await?;
-    (projection.apply)(conn, &window.events).await?;
-    Ok(window.through - position)
+    Ok(through - position)
 }
 
 /// Unqualified names of tables mean those of `schema` until the transaction ends.
-async fn use_schema(conn: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn use_schema(conn: &mut PgConnection, schema: &str) -> Result<(), sqlx::Error> {
     sqlx::query!("SELECT set_config('search_path', $1, true) AS path", schema)
         .fetch_one(conn)
         .await?;
     Ok(())
 }
 
-fn is_about_data(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| DATA_CLASSES.iter().any(|class| code.starts_with(class)))
-}
-
-/// Refuses tables that another version of the projection has filled.
+/// Refuses tables that another version of the projection has filled. Returns how much is parked;
+/// under the lock of the checkpoint, nobody changes that.
 pub(crate) async fn check_version(
     conn: &mut PgConnection,
     projection: &Projection,
-) -> Result<(), ProjectionError> {
-    let filled_by = sqlx::query_scalar!(
-        "SELECT version FROM read.projection_states WHERE name = $1",
+) -> Result<Counts, ProjectionError> {
+    let state = sqlx::query!(
+        "SELECT version, parked_streams, parked_events FROM read.projection_states WHERE name = $1",
         projection.name
     );
-    match filled_by.fetch_optional(&mut *conn).await? {
-        Some(filled_by) if u32::try_from(filled_by) == Ok(projection.version) => Ok(()),
-        Some(filled_by) => Err(ProjectionError::Outdated {
+    let Some(state) = state.fetch_optional(&mut *conn).await? else {
+        write_version(conn, projection).await?;
+        return Ok(Counts::default());
+    };
+    if u32::try_from(state.version) != Ok(projection.version) {
+        return Err(ProjectionError::Outdated {
             name: projection.name,
-            filled_by,
+            filled_by: state.version,
             version: projection.version,
-        }),
-        None => Ok(write_version(conn, projection).await?),
+        });
     }
+    Ok(Counts { streams: state.parked_streams, events: state.parked_events })
 }
 
-/// The tables are as this version of the projection fills them, and it is not failing.
+/// The tables are as this version of the projection fills them.
 pub(crate) async fn write_version(
     conn: &mut PgConnection,
     projection: &Projection,
@@ -174,8 +216,7 @@ pub(crate) async fn write_version(
     let version = i32::try_from(projection.version).expect("versions are small");
     sqlx::query!(
         "INSERT INTO read.projection_states (name, version) VALUES ($1, $2)
-         ON CONFLICT (name) DO UPDATE
-            SET version = $2, failing_position = NULL, failing_reason = NULL, failing_since = NULL",
+         ON CONFLICT (name) DO UPDATE SET version = $2",
         projection.name,
         version
     )
@@ -188,9 +229,9 @@ pub(crate) async fn write_version(
 /// way is finished first.
 ///
 /// `wakeups` changes when this process has appended (`Engine::appended`); what others append is
-/// found by polling. Failures are logged, kept in `projection_states` if an event is to blame, and
-/// tried again for ever with pauses of up to 5 s. A second process running the same projection
-/// stands by and takes over when the first one is gone.
+/// found by polling. Failures are logged and tried again for ever with pauses of up to 5 s; an event
+/// that cannot be applied is none (see [`crate::parked`]). A second process running the same
+/// projection stands by and takes over when the first one is gone.
 pub async fn run(
     pool: PgPool,
     projection: &'static Projection,
@@ -198,22 +239,17 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut pause = RETRY_MIN;
-    // A row from before a restart may still say "failing".
-    let mut known_healthy = false;
     while !*shutdown.borrow() {
         // How long to wait, and whether an append ends it.
         let (wait, wakeable) = match catch_up(&pool, projection).await {
             Ok(0) => (POLL, true),
             Ok(_) => {
                 pause = RETRY_MIN;
-                if !known_healthy {
-                    known_healthy = report_healthy(&pool, projection).await;
-                }
                 continue;
             }
             Err(error) => {
-                report_failure(&pool, projection, &error).await;
-                known_healthy = false;
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::error!(projection = projection.name, source, "does not go on: {error}");
                 let wait = pause;
                 pause = RETRY_MAX.min(pause * 2);
                 (wait, false)
@@ -235,43 +271,5 @@ pub async fn run(
                 }
             }
         }
-    }
-}
-
-/// Whether the state says so now.
-async fn report_healthy(pool: &PgPool, projection: &Projection) -> bool {
-    let update = sqlx::query!(
-        "UPDATE read.projection_states
-            SET failing_position = NULL, failing_reason = NULL, failing_since = NULL
-          WHERE name = $1 AND failing_position IS NOT NULL",
-        projection.name
-    );
-    match update.execute(pool).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(projection = projection.name, %error, "state not written");
-            false
-        }
-    }
-}
-
-/// Logs a failure and, if an event is to blame, keeps it where people and health checks look.
-async fn report_failure(pool: &PgPool, projection: &Projection, error: &ProjectionError) {
-    let source = std::error::Error::source(error).map(ToString::to_string);
-    tracing::error!(projection = projection.name, source, "projection stands still: {error}");
-    let ProjectionError::Poison { position, event_type, reason } = error else {
-        return;
-    };
-    let update = sqlx::query!(
-        "UPDATE read.projection_states
-            SET failing_since = CASE WHEN failing_position = $2 THEN failing_since ELSE now() END,
-                failing_position = $2, failing_reason = $3
-          WHERE name = $1",
-        projection.name,
-        position,
-        format!("{event_type}: {reason}")
-    );
-    if let Err(error) = update.execute(pool).await {
-        tracing::warn!(projection = projection.name, %error, "state not written");
     }
 }

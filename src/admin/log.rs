@@ -77,7 +77,7 @@ pub async fn export(owner: &PgPool, after: i64) -> anyhow::Result<()> {
                 "position": event.position,
                 "store_id": StoreId(event.store_id),
                 "category": event.category,
-                "stream": stream_text(event),
+                "stream": stream_text(&event.category, event.stream_id),
                 "stream_uuid": event.stream_id,
                 "version": event.version,
                 "type": event.event_type,
@@ -176,18 +176,18 @@ fn readable(event: &Recorded) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-fn line(event: &Recorded) -> String {
+pub(super) fn line(event: &Recorded) -> String {
     format!(
         "{:>9}  {}  {:<26} {} v{}",
         event.position,
         event.recorded_at.format("%Y-%m-%d %H:%M:%S%.3f"),
         event.event_type,
-        stream_text(event),
+        stream_text(&event.category, event.stream_id),
         event.version
     )
 }
 
-fn pretty(event: &Recorded) -> String {
+pub(super) fn pretty(event: &Recorded) -> String {
     let current =
         upcast::current(&event.category, &event.event_type, event.schema_version, &event.payload);
     let metadata: Value = serde_json::from_slice(&event.metadata).unwrap_or(Value::Null);
@@ -214,9 +214,9 @@ fn stream_of(text: &str) -> Option<(&'static str, Uuid)> {
     }
 }
 
-fn stream_text(event: &Recorded) -> String {
-    let id = event.stream_id;
-    match event.category.as_str() {
+/// The id of a stream as people see it.
+pub(super) fn stream_text(category: &str, id: Uuid) -> String {
+    match category {
         "product" => ProductId(id).to_string(),
         "stock_item" => VariantId(id).to_string(),
         "checkout" => CheckoutId(id).to_string(),

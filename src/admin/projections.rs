@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use projections::{ALL, Difference, Projection};
+use projections::{ALL, Difference, Projection, parked::Counts};
 use sqlx::PgPool;
 
 use crate::terminal::say;
@@ -24,8 +24,11 @@ pub async fn status(owner: &PgPool) -> anyhow::Result<()> {
             "{:<12} position {:>9}  behind {:>9} events, {:>8.1} s",
             lag.name, lag.position, lag.events, lag.seconds
         ))?;
-        if let Some(failing) = lag.failing {
-            say(&format!("  STANDS STILL at {}: {}", failing.position, failing.reason))?;
+        let Counts { streams, events } = lag.parked;
+        if streams > 0 {
+            say(&format!(
+                "  {streams} streams PARKED with {events} events: see `conche projections parked list`"
+            ))?;
         }
     }
     Ok(())

@@ -6,6 +6,8 @@ mod batches;
 mod catalog;
 mod db;
 mod orders;
+mod parked;
+mod property;
 mod random;
 mod rebuild;
 mod running;

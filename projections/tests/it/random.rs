@@ -34,32 +34,53 @@ impl Random {
 
 /// Appends about twice as many events as `steps`, to two stores.
 pub(crate) async fn fill(shop: &Shop, random: &mut Random, steps: u64) {
-    for store_id in [STORE, OTHER_STORE] {
-        for n in 0..5 {
-            let stream = ("product", product(n).0);
-            let events = [created(&format!("p{n}"), "Bar", &["gift"], 0), variant_added(n, "SKU")];
-            shop.append(store_id, stream, &events).await;
-        }
+    let mut history = History::begin(shop).await;
+    for _ in 0..steps {
+        history.step(shop, random).await;
     }
-    let mut orders = [0; 12];
-    for step in 0..steps {
+}
+
+/// A history that grows step by step.
+pub(crate) struct History {
+    steps: u64,
+    /// How far each order is.
+    orders: [u64; 12],
+}
+
+impl History {
+    /// Five products in each of two stores.
+    pub(crate) async fn begin(shop: &Shop) -> History {
+        for store_id in [STORE, OTHER_STORE] {
+            for n in 0..5 {
+                let stream = ("product", product(n).0);
+                let product = created(&format!("p{n}"), "Bar", &["gift"], 0);
+                shop.append(store_id, stream, &[product, variant_added(n, "SKU")]).await;
+            }
+        }
+        History { steps: 0, orders: [0; 12] }
+    }
+
+    /// One to three events.
+    pub(crate) async fn step(&mut self, shop: &Shop, random: &mut Random) {
         let store_id = if random.below(3) == 0 { OTHER_STORE } else { STORE };
         match random.below(6) {
             0 => change_product(shop, store_id, random).await,
-            1 => change_stock(shop, store_id, random, step).await,
+            1 => change_stock(shop, store_id, random, self.steps).await,
             2 => {
-                let stream = ("refund_adjustment", Uuid::from_u128(0x9000 + u128::from(step)));
+                let id = Uuid::from_u128(0x9000 + u128::from(self.steps));
                 // Some of these documents are also those of refunds of orders.
                 let reference = format!("C{}", random.below(9));
-                shop.append(store_id, stream, &[adjusted(&reference, 100, random.below(4))]).await;
+                let event = adjusted(&reference, 100, random.below(4));
+                shop.append(store_id, ("refund_adjustment", id), &[event]).await;
             }
             _ => {
                 let nth = random.below(12);
-                let done = &mut orders[usize::try_from(nth).unwrap()];
+                let done = &mut self.orders[usize::try_from(nth).unwrap()];
                 advance(shop, nth, *done).await;
                 *done += 1;
             }
         }
+        self.steps += 1;
     }
 }
 

@@ -1,31 +1,20 @@
-//! Projections at work: woken, polled, standing by, standing still.
+//! Projections at work: woken, polled, standing by.
 
 use std::time::Duration;
 
-use event_schemas::order::OrderEvent;
-use event_store::NewEvent;
-use projections::{Projection, ProjectionError, catalog::products, catch_up};
+use projections::{Projection, catalog::products, catch_up};
 use tokio::sync::watch;
 
 use crate::{
-    catalog::{created, received},
+    catalog::created,
     random::{Random, fill},
-    shop::{STORE, Shop, day, gbp, new_id, order, placed, product, variant},
+    shop::{STORE, Shop, product},
 };
 
 const CATALOG: &Projection = &projections::catalog::PROJECTION;
 
 /// Long enough for a slow machine, short enough to fail soon.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn unreadable() -> NewEvent {
-    NewEvent {
-        event_id: new_id(),
-        event_type: "ProductTeleported".to_owned(),
-        schema_version: 1,
-        payload: br#"{"type":"ProductTeleported"}"#.to_vec(),
-    }
-}
 
 async fn reached(shop: &Shop, position: i64) -> bool {
     projections::wait_for(&shop.db.reader, &["catalog"], position, PATIENCE).await.unwrap()
@@ -84,67 +73,6 @@ async fn two_processes_take_turns_and_apply_each_event_once() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_applied_stops_the_projection_right_before_it() {
-    let shop = Shop::new().await;
-    for n in 0..3 {
-        shop.append(STORE, ("product", product(n).0), &[created("a", "A", &[], 0)]).await;
-    }
-    let bad = shop.append_raw(STORE, ("product", product(1).0), vec![unreadable()]).await;
-    shop.append(STORE, ("stock_item", variant(1).0), &[received("main", 1)]).await;
-
-    assert_eq!(catch_up(&shop.db.projector, CATALOG).await.unwrap(), 3);
-    let error = catch_up(&shop.db.projector, CATALOG).await.unwrap_err();
-    assert!(
-        matches!(error, ProjectionError::Poison { position, .. } if position == bad),
-        "{error}"
-    );
-    assert_eq!(projections::position(&shop.db.projector, "catalog").await.unwrap(), bad - 1);
-    let sales = &projections::analytics::PROJECTION;
-    assert_eq!(catch_up(&shop.db.projector, sales).await.unwrap(), 5, "the others go on");
-
-    let (stopper, shutdown) = watch::channel(false);
-    let wakeups = shop.engine.appended();
-    let running = projections::run(shop.db.projector.clone(), CATALOG, wakeups, shutdown);
-    let story = async {
-        let failing = loop {
-            let lag = projections::lag(&shop.db.reader).await.unwrap();
-            assert_eq!((lag[0].name, lag[0].events), ("catalog", 2));
-            if let Some(failing) = lag[0].failing.clone() {
-                break failing;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        assert_eq!(failing.position, bad);
-        assert!(failing.reason.contains("ProductTeleported"), "{}", failing.reason);
-        stopper.send(true).unwrap();
-    };
-    tokio::join!(running, story);
-}
-
-#[tokio::test]
-async fn an_event_the_tables_refuse_is_named_and_what_was_before_it_applied() {
-    let shop = Shop::new().await;
-    for n in 1..=5 {
-        let mut event = placed(n, day(0));
-        if n == 4 {
-            // More than a column of a line's total can hold. No command makes such an event.
-            event.lines[0].unit_price = gbp(i64::MAX);
-        }
-        shop.append(STORE, ("order", order(n).0), &[OrderEvent::Placed(event)]).await;
-    }
-    let orders = &projections::order::PROJECTION;
-    let mut applied = 0;
-    let error = loop {
-        match catch_up(&shop.db.projector, orders).await {
-            Ok(more) => applied += more,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(applied, 3);
-    assert!(matches!(error, ProjectionError::Poison { position: 4, .. }), "{error}");
-}
-
-#[tokio::test]
 async fn a_character_that_postgresql_cannot_hold_is_shown_as_unreadable() {
     let shop = Shop::new().await;
     let event = created("a", "nul \0 and \\u0000", &["\0"], 0);
@@ -172,5 +100,5 @@ async fn lag_is_counted_in_events_and_seconds() {
     }
     shop.project().await;
     let lag = projections::lag(&shop.db.projector).await.unwrap();
-    assert!(lag.iter().all(|lag| lag.events == 0 && lag.seconds == 0.0 && lag.failing.is_none()));
+    assert!(lag.iter().all(|lag| lag.events == 0 && lag.seconds == 0.0));
 }

@@ -13,15 +13,15 @@ use event_schemas::{
     money::{Currency, Money},
     order::{Channel, Charge, ChargeKind, OrderLine, OrderPlaced},
 };
-use event_store::{Engine, NewEvent, StreamKey, Unit};
-use projections::Projection;
+use event_store::{Engine, NewEvent, Recorded, StreamKey, Unit};
+use projections::{Projection, ProjectionError, analytics, catalog, order};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::db::Db;
+use crate::{db::Db, random::Random};
 
 pub(crate) const STORE: StoreId = StoreId(Uuid::from_u128(0xA));
 pub(crate) const OTHER_STORE: StoreId = StoreId(Uuid::from_u128(0xB));
@@ -54,6 +54,46 @@ pub(crate) struct Shop {
     pub(crate) db: Db,
     pub(crate) engine: Engine,
     versions: Mutex<HashMap<(StoreId, Stream), i64>>,
+    /// One event in so many is of a version that only [`next`] knows.
+    unknown: Mutex<Option<(Random, u64)>>,
+}
+
+/// A version of every event that this program does not know yet.
+const UNKNOWN_VERSION: i16 = 9;
+
+/// The projection as the next release has it: it knows the events that this one does not.
+pub(crate) fn next(projection: &'static Projection) -> &'static Projection {
+    let of = |name| NEXT.iter().find(|next: &&Projection| next.name == name);
+    of(projection.name).expect("every projection stands below")
+}
+
+static NEXT: [Projection; 3] = [
+    Projection {
+        apply: |conn, batch| Box::pin(apply_known(&catalog::PROJECTION, conn, batch)),
+        ..catalog::PROJECTION
+    },
+    Projection {
+        apply: |conn, batch| Box::pin(apply_known(&order::PROJECTION, conn, batch)),
+        ..order::PROJECTION
+    },
+    Projection {
+        apply: |conn, batch| Box::pin(apply_known(&analytics::PROJECTION, conn, batch)),
+        ..analytics::PROJECTION
+    },
+];
+
+async fn apply_known(
+    of: &'static Projection,
+    conn: &mut PgConnection,
+    batch: &[Recorded],
+) -> Result<(), ProjectionError> {
+    let mut batch = batch.to_vec();
+    for recorded in &mut batch {
+        if i16::try_from(recorded.schema_version) == Ok(UNKNOWN_VERSION) {
+            recorded.schema_version = 1;
+        }
+    }
+    (of.apply)(conn, &batch).await
 }
 
 impl Shop {
@@ -63,7 +103,12 @@ impl Shop {
 
     pub(crate) fn on(db: Db) -> Shop {
         let engine = Engine::new(db.writer.clone(), new_id);
-        Shop { db, engine, versions: Mutex::default() }
+        Shop { db, engine, versions: Mutex::default(), unknown: Mutex::default() }
+    }
+
+    /// From now on one event in `many` is of a version that only [`next`] knows.
+    pub(crate) async fn plant_unknown(&self, seed: u64, many: u64) {
+        *self.unknown.lock().await = Some((Random(seed), many));
     }
 
     /// Appends events to a stream of a store; returns the position of the last.
@@ -73,16 +118,18 @@ impl Shop {
         stream: Stream,
         events: &[E],
     ) -> i64 {
+        let mut unknown = self.unknown.lock().await;
         let events = events.iter().map(|event| {
-            let payload = serde_json::to_value(event).unwrap();
-            NewEvent {
-                event_id: new_id(),
-                event_type: payload["type"].as_str().unwrap().to_owned(),
-                schema_version: 1,
-                payload: payload.to_string().into_bytes(),
+            let plant = |(random, many): &mut (Random, u64)| random.below(*many) == 0;
+            if unknown.as_mut().is_some_and(plant) {
+                unknown_event(event)
+            } else {
+                new_event(event)
             }
         });
-        self.append_raw(store_id, stream, events.collect()).await
+        let events = events.collect();
+        drop(unknown);
+        self.append_raw(store_id, stream, events).await
     }
 
     pub(crate) async fn append_raw(
@@ -147,6 +194,21 @@ impl Shop {
             .await
             .unwrap();
     }
+}
+
+pub(crate) fn new_event<E: Serialize>(event: &E) -> NewEvent {
+    let payload = serde_json::to_value(event).unwrap();
+    NewEvent {
+        event_id: new_id(),
+        event_type: payload["type"].as_str().unwrap().to_owned(),
+        schema_version: 1,
+        payload: payload.to_string().into_bytes(),
+    }
+}
+
+/// Of a version that only [`next`] knows.
+pub(crate) fn unknown_event<E: Serialize>(event: &E) -> NewEvent {
+    NewEvent { schema_version: UNKNOWN_VERSION, ..new_event(event) }
 }
 
 /// Number `n` of each kind of thing.

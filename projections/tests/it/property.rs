@@ -1,0 +1,120 @@
+//! Random histories, applied by processes that die at every place, two at a time, at any batch
+//! boundary: the tables are always what a replay says.
+
+use std::cell::Cell;
+
+use projections::{Projection, ProjectionError, catch_up, parked, rebuild, verify};
+use tokio::task::JoinSet;
+
+use crate::{
+    random::{History, Random},
+    shop::{Shop, next},
+};
+
+/// Places at which a projector may die.
+const POINTS: [&str; 4] = [
+    "projector::after-read",
+    "projector::after-apply",
+    "projector::before-commit",
+    "projector::after-commit",
+];
+
+/// Histories per test: some seconds of work.
+const SEEDS: u64 = 2;
+
+/// Rounds of appending and projecting per history.
+const ROUNDS: u64 = 25;
+
+thread_local! {
+    /// Where the projector of this thread's test dies next.
+    static DIES_AT: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+fn arm() {
+    for point in POINTS {
+        let die = move || {
+            if DIES_AT.get() == Some(point) {
+                DIES_AT.set(None);
+                // Like a panic, without its message.
+                std::panic::resume_unwind(Box::new("dies, as it should"));
+            }
+        };
+        fail::cfg_callback(point, die).unwrap();
+    }
+}
+
+/// Applies a batch, by one process or two at once, which die where they were told to.
+async fn project(shop: &Shop, projection: &'static Projection, processes: u64) {
+    let mut running = JoinSet::new();
+    for _ in 0..processes {
+        let pool = shop.db.projector.clone();
+        running.spawn(async move { catch_up(&pool, projection).await.unwrap() });
+    }
+    while let Some(ended) = running.join_next().await {
+        // Whoever ends otherwise has died where it was told to.
+        assert!(ended.is_ok() || DIES_AT.get().is_none());
+    }
+}
+
+async fn live(shop: &Shop, random: &mut Random) {
+    let mut history = History::begin(shop).await;
+    let mut died = 0;
+    for _ in 0..ROUNDS {
+        for _ in 0..=random.below(12) {
+            history.step(shop, random).await;
+        }
+        for projection in projections::ALL {
+            let fate = usize::try_from(random.below(6)).unwrap();
+            DIES_AT.set(POINTS.get(fate).copied());
+            project(shop, projection, 1 + random.below(2)).await;
+            died += u64::from(fate < POINTS.len() && DIES_AT.take().is_none());
+        }
+    }
+    assert!(died > ROUNDS, "{died} deaths");
+    shop.project().await;
+}
+
+#[tokio::test]
+async fn whatever_dies_the_tables_are_what_a_replay_says() {
+    arm();
+    for seed in 1..=SEEDS {
+        let shop = Shop::new().await;
+        live(&shop, &mut Random(seed)).await;
+        for projection in projections::ALL {
+            let differences = verify(&shop.db.owner, projection).await.unwrap();
+            assert_eq!(differences, [], "seed {seed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_parked_and_comes_later_the_tables_are_what_a_replay_says() {
+    arm();
+    for seed in 101..=100 + SEEDS {
+        let shop = Shop::new().await;
+        shop.plant_unknown(seed, 25).await;
+        live(&shop, &mut Random(seed)).await;
+        for projection in projections::ALL {
+            let waiting = parked::list(&shop.db.owner, Some(projection)).await.unwrap();
+            assert!(waiting.len() > 1, "seed {seed}: {waiting:?}");
+            let differences = verify(&shop.db.owner, projection).await.unwrap();
+            assert_eq!(differences, [], "seed {seed}, parked");
+
+            // The next release knows the events; the streams come in any order.
+            let next = next(projection);
+            if !next.streams_commute {
+                let refused = parked::retry(&shop.db.owner, next, &waiting[0]).await;
+                assert!(matches!(refused, Err(ProjectionError::NeedsRebuild { .. })));
+                rebuild(&shop.db.owner, next, &|_, _| {}).await.unwrap();
+                continue;
+            }
+            for stream in waiting.iter().rev() {
+                let resumed = parked::retry(&shop.db.owner, next, stream).await.unwrap().unwrap();
+                assert_eq!(resumed.applied, stream.events, "seed {seed}");
+                assert_eq!(resumed.parked, None, "seed {seed}");
+            }
+            let differences = verify(&shop.db.owner, next).await.unwrap();
+            assert_eq!(differences, [], "seed {seed}, come later");
+        }
+    }
+}
