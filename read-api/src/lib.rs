@@ -11,6 +11,7 @@ mod analytics;
 mod cache;
 mod catalog;
 mod changes;
+mod csv;
 mod follower;
 mod inventory;
 mod live;

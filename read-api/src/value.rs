@@ -37,3 +37,9 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>,
     }
     Ok(Some(text))
 }
+
+/// For a parameter that takes several texts with commas between: any of them.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let text = text(from)?.unwrap_or_default();
+    Ok(text.split(',').map(|part| part.trim().to_owned()).collect())
+}

@@ -234,6 +234,13 @@ impl App {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    /// Gets a path with every permission in a store; the body is still to be read.
+    pub(crate) async fn open(&self, store: &str, path: &str) -> axum::response::Response {
+        let token = self.token(store, Permission::ALL);
+        let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
     /// A request of the store `demo` with every permission.
     pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
         let token = self.token(STORE, Permission::ALL);

@@ -7,6 +7,7 @@ mod cache;
 mod catalog;
 mod checkout;
 mod edge;
+mod exports;
 mod flash_sale;
 mod idempotency;
 mod import;

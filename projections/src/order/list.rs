@@ -1,12 +1,22 @@
-//! Lists of orders, newest first.
+//! Lists of orders: filters that combine, three orders, a bounded count.
+//!
+//! Filters of few values each are one column, `facets`: see `migrations/*_orders.sql`. A list takes
+//! the first rows of each combination it wants from an index and merges them. A customer or a SKU
+//! leads to so few orders that these are looked at one by one.
 
 use chrono::{DateTime, Utc};
 use event_schemas::ids::StoreId;
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, Postgres, QueryBuilder};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::summaries::Order;
+
+mod facets;
+mod statement;
+mod way;
+
+use way::Way;
 
 /// Rows [`count`] counts at most: beyond it, "many" is the answer people need.
 pub const COUNT_MAX: i64 = 10_000;
@@ -18,21 +28,67 @@ pub struct OrderFilter {
     pub statuses: Vec<String>,
     /// Any of these; see [`Order::financial_status`]. Empty: all.
     pub financial_statuses: Vec<String>,
+    /// Any of these; see [`Order::channel`]. Empty: all.
+    pub channels: Vec<String>,
+    /// Any of these ISO 4217 codes. Empty: all.
+    pub currencies: Vec<String>,
+    /// Any of these, as given. Empty: all.
+    pub countries: Vec<String>,
     /// Placed at this time or later.
     pub placed_from: Option<DateTime<Utc>>,
     /// Placed before this time.
     pub placed_before: Option<DateTime<Utc>>,
+    /// A total of this much or more, in minor units of whatever currency.
+    pub total_from: Option<i64>,
+    /// A total of this much or less.
+    pub total_to: Option<i64>,
     /// The merchant's reference of the customer, exactly.
     pub customer: Option<String>,
+    /// With a line of this SKU, exactly.
+    pub sku: Option<String>,
     /// The beginning of an order number, or exactly a customer reference or a SKU.
     pub search: Option<String>,
 }
 
-/// A place in the list: right behind this order.
+/// What a list is ordered by. Orders with the same value stand in the order of their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OrderBy {
+    #[default]
+    PlacedAt,
+    /// As text: of numbers of the same length the higher one comes later.
+    Number,
+    /// In minor units, whatever the currency.
+    Total,
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderSort {
+    pub by: OrderBy,
+    pub descending: bool,
+}
+
+impl Default for OrderSort {
+    /// Placed last comes first.
+    fn default() -> OrderSort {
+        OrderSort { by: OrderBy::PlacedAt, descending: true }
+    }
+}
+
+/// A place in a list: right behind this order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderCursor {
-    pub placed_at: DateTime<Utc>,
+    pub key: OrderKey,
     pub order_id: Uuid,
+}
+
+/// What an order has in the column that a list is ordered by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKey {
+    PlacedAt(DateTime<Utc>),
+    Number(String),
+    Total(i64),
 }
 
 /// Where a page begins, and where it goes.
@@ -40,13 +96,13 @@ pub struct OrderCursor {
 pub enum OrdersFrom {
     #[default]
     Start,
-    /// Older orders than this.
+    /// Orders after this.
     After(OrderCursor),
-    /// Newer orders than this, the nearest ones.
+    /// Orders before this, the nearest ones.
     Before(OrderCursor),
 }
 
-/// A page, newest first.
+/// A page, in the order of the list.
 #[derive(Clone, Debug)]
 pub struct Orders {
     pub rows: Vec<Order>,
@@ -56,41 +112,43 @@ pub struct Orders {
 
 impl Order {
     /// The place right behind this order.
-    pub fn cursor(&self) -> OrderCursor {
-        OrderCursor { placed_at: self.placed_at, order_id: self.order_id }
+    pub fn cursor(&self, by: OrderBy) -> OrderCursor {
+        let key = match by {
+            OrderBy::PlacedAt => OrderKey::PlacedAt(self.placed_at),
+            OrderBy::Number => OrderKey::Number(self.number.clone()),
+            OrderBy::Total => OrderKey::Total(self.total_minor),
+        };
+        OrderCursor { key, order_id: self.order_id }
     }
 }
 
-const SELECT: &str = "SELECT store_id, order_id, number, status, financial_status, total_minor,
-    captured_minor, refunded_minor, currency, item_count, customer_reference, country, channel,
-    checkout_id, payment_id, placed_at, updated_at, version FROM order_summaries o";
-
-/// At most `limit` orders (1 or more), placed last first.
+/// At most `limit` orders (1 or more). `conn` reads as one store. One to four round trips.
+///
+/// What it costs does not depend on how many orders the store has, except where a list is ordered
+/// by one thing and bounded by another (days, totals, beginning of the number) and more than
+/// [`way::GATHERED_MAX`] orders lie within the bounds: then it walks through an index in its order,
+/// and if those within the bounds all stand at the far end, through all of it (some 200 ns each).
 pub async fn list(
     conn: &mut PgConnection,
     store_id: StoreId,
     filter: &OrderFilter,
-    from: &OrdersFrom,
+    (sort, from): (OrderSort, &OrdersFrom),
     limit: i64,
 ) -> Result<Orders, sqlx::Error> {
-    let mut query = QueryBuilder::new(SELECT);
-    push_filter(&mut query, store_id, filter);
     let (cursor, backwards) = match from {
         OrdersFrom::Start => (None, false),
         OrdersFrom::After(cursor) => (Some(cursor), false),
         OrdersFrom::Before(cursor) => (Some(cursor), true),
     };
-    if let Some(OrderCursor { placed_at, order_id }) = cursor {
-        query.push(" AND (placed_at, order_id) ").push(if backwards { ">" } else { "<" });
-        query.push(" (").push_bind(*placed_at).push(", ").push_bind(*order_id).push(")");
-    }
-    query.push(if backwards {
-        " ORDER BY placed_at, order_id"
-    } else {
-        " ORDER BY placed_at DESC, order_id DESC"
-    });
-    query.push(" LIMIT ").push_bind(limit + 1);
-    let mut rows: Vec<Order> = query.build_query_as().fetch_all(conn).await?;
+    let way = Way::find(conn, store_id, filter, Some(sort.by)).await?;
+    let direction = OrderSort { descending: sort.descending != backwards, ..sort };
+    let page = statement::Page { sort: direction, cursor, rows: limit + 1 };
+    let Some(mut query) = statement::list(store_id, filter, &way, &page) else {
+        return Ok(Orders { rows: Vec::new(), more: false });
+    };
+    // Planned for these values: a plan for any value would not know how many rows lie in a range.
+    let rows = query.build_query_as().persistent(false).fetch_all(conn).await;
+    let mut rows: Vec<Order> = rows?;
     let limit = usize::try_from(limit).unwrap_or(0);
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -106,37 +164,9 @@ pub async fn count(
     store_id: StoreId,
     filter: &OrderFilter,
 ) -> Result<i64, sqlx::Error> {
-    let mut query = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM order_summaries o");
-    push_filter(&mut query, store_id, filter);
-    query.push(" LIMIT ").push_bind(COUNT_MAX).push(") matching");
-    query.build_query_scalar().fetch_one(conn).await
-}
-
-fn push_filter(query: &mut QueryBuilder<Postgres>, store_id: StoreId, filter: &OrderFilter) {
-    query.push(" WHERE o.store_id = ").push_bind(store_id.0);
-    if !filter.statuses.is_empty() {
-        query.push(" AND o.status = ANY (").push_bind(filter.statuses.clone()).push(")");
+    let way = Way::find(conn, store_id, filter, None).await?;
+    match statement::count(store_id, filter, &way, COUNT_MAX) {
+        Some(mut query) => query.build_query_scalar().persistent(false).fetch_one(conn).await,
+        None => Ok(0),
     }
-    if !filter.financial_statuses.is_empty() {
-        let statuses = filter.financial_statuses.clone();
-        query.push(" AND o.financial_status = ANY (").push_bind(statuses).push(")");
-    }
-    if let Some(from) = filter.placed_from {
-        query.push(" AND o.placed_at >= ").push_bind(from);
-    }
-    if let Some(before) = filter.placed_before {
-        query.push(" AND o.placed_at < ").push_bind(before);
-    }
-    if let Some(customer) = &filter.customer {
-        query.push(" AND o.customer_reference = ").push_bind(customer.clone());
-    }
-    let Some(search) = &filter.search else { return };
-    // One index each; an OR would use none of them. `char::MAX` sorts after every continuation.
-    query.push(" AND o.order_id IN (SELECT n.order_id FROM order_summaries n WHERE n.store_id = ");
-    query.push_bind(store_id.0).push(" AND n.number >= ").push_bind(search.clone());
-    query.push(" AND n.number < ").push_bind(format!("{search}{}", char::MAX));
-    query.push(" UNION SELECT c.order_id FROM order_summaries c WHERE c.store_id = ");
-    query.push_bind(store_id.0).push(" AND c.customer_reference = ").push_bind(search.clone());
-    query.push(" UNION SELECT l.order_id FROM order_lines l WHERE l.store_id = ");
-    query.push_bind(store_id.0).push(" AND l.sku = ").push_bind(search.clone()).push(")");
 }

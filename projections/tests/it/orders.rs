@@ -16,7 +16,7 @@ use projections::{
     as_store,
     order::{
         adjustments, lines,
-        list::{self, OrderFilter, OrdersFrom},
+        list::{self, OrderBy, OrderFilter, OrderSort, OrdersFrom},
         payments, refunds, summaries, timeline,
     },
 };
@@ -259,8 +259,8 @@ async fn orders_are_found_by_every_filter_and_by_several_at_once() {
 
     let found = async |filter: OrderFilter| -> Vec<String> {
         let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
-        let from = OrdersFrom::Start;
-        let rows = list::list(&mut tx, STORE, &filter, &from, 10).await.unwrap().rows;
+        let first = (OrderSort::default(), &OrdersFrom::Start);
+        let rows = list::list(&mut tx, STORE, &filter, first, 10).await.unwrap().rows;
         let count = list::count(&mut tx, STORE, &filter).await.unwrap();
         assert_eq!(usize::try_from(count), Ok(rows.len()));
         rows.into_iter().map(|order| order.number).collect()
@@ -300,19 +300,23 @@ async fn pages_of_orders_of_one_moment_meet() {
     let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
     let mut page = async |from: OrdersFrom| {
         let all = OrderFilter::default();
-        let page = list::list(&mut tx, STORE, &all, &from, 2).await.unwrap();
+        let page =
+            list::list(&mut tx, STORE, &all, (OrderSort::default(), &from), 2).await.unwrap();
         (page.rows, page.more)
     };
     let (first, more) = page(OrdersFrom::Start).await;
     assert!(more);
-    let (second, more) = page(OrdersFrom::After(first[1].cursor())).await;
+    let (second, more) = page(OrdersFrom::After(first[1].cursor(OrderBy::PlacedAt))).await;
     assert!(more);
-    let (third, more) = page(OrdersFrom::After(second[1].cursor())).await;
+    let (third, more) = page(OrdersFrom::After(second[1].cursor(OrderBy::PlacedAt))).await;
     assert!(!more);
     let numbers: Vec<_> = first.iter().chain(&second).chain(&third).map(|o| &o.number).collect();
     assert_eq!(numbers, ["536004", "536003", "536002", "536001", "536000"]);
-    assert_eq!(page(OrdersFrom::Before(third[0].cursor())).await, (second.clone(), true));
-    assert_eq!(page(OrdersFrom::Before(second[0].cursor())).await, (first, false));
+    assert_eq!(
+        page(OrdersFrom::Before(third[0].cursor(OrderBy::PlacedAt))).await,
+        (second.clone(), true)
+    );
+    assert_eq!(page(OrdersFrom::Before(second[0].cursor(OrderBy::PlacedAt))).await, (first, false));
 }
 
 #[tokio::test]

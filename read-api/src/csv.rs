@@ -1,0 +1,79 @@
+//! Lines of CSV files (RFC 4180) that spreadsheets can be trusted with.
+
+use crate::value::money;
+
+/// What a spreadsheet takes for the beginning of a formula, or skips before one.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// One line. A field that a spreadsheet would take for a formula gets `'` in front, which shows that
+/// it is a text.
+pub(crate) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
+    let mut line = String::new();
+    for (nth, field) in fields.into_iter().enumerate() {
+        if 0 < nth {
+            line.push(',');
+        }
+        push_field(&mut line, field);
+    }
+    line.push_str("\r\n");
+    line
+}
+
+fn push_field(line: &mut String, field: &str) {
+    let formula = field.starts_with(FORMULA) && !is_number(field);
+    let quoted = field.contains([',', '"', '\n', '\r']) || field.starts_with(' ');
+    if quoted {
+        line.push('"');
+    }
+    if formula {
+        line.push('\'');
+    }
+    for letter in field.chars() {
+        if letter == '"' {
+            line.push('"');
+        }
+        line.push(letter);
+    }
+    if quoted {
+        line.push('"');
+    }
+}
+
+/// Such as `-3.95`, which is no formula and has to stay a number.
+fn is_number(field: &str) -> bool {
+    let digits = field.strip_prefix('-').unwrap_or(field);
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match digits.split_once('.') {
+        Some((whole, part)) => plain(whole) && plain(part),
+        None => plain(digits),
+    }
+}
+
+/// An amount in units of its currency, such as `18.50`.
+pub(crate) fn amount(minor: i64, currency: &str) -> String {
+    money(minor, currency).to_decimal().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_commas_or_quotes_is_quoted() {
+        assert_eq!(line(["1", "a,b", "say \"hm\"", ""]), "1,\"a,b\",\"say \"\"hm\"\"\",\r\n");
+    }
+
+    #[test]
+    fn no_field_is_a_formula() {
+        assert_eq!(line(["=1+1", "+1", "@a", "-1+1", "\t=1"]), "'=1+1,'+1,'@a,'-1+1,'\t=1\r\n");
+        assert_eq!(line(["=a,b"]), "\"'=a,b\"\r\n");
+        assert_eq!(line(["-3.95", "-4", "-"]), "-3.95,-4,'-\r\n");
+    }
+
+    #[test]
+    fn amounts_have_the_places_of_their_currency() {
+        assert_eq!(amount(1_850, "GBP"), "18.50");
+        assert_eq!(amount(-5, "GBP"), "-0.05");
+        assert_eq!(amount(1_850, "JPY"), "1850");
+    }
+}

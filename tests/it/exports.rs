@@ -1,0 +1,80 @@
+//! Orders as a file.
+
+use axum::body::{Body, to_bytes};
+use axum::http::StatusCode;
+use conche::{config::BenchLoad, load};
+
+use crate::app::{App, story};
+
+const STORE: &str = "bench";
+
+async fn text(body: Body) -> String {
+    let bytes = to_bytes(body, usize::MAX).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+async fn filled(app: &App) {
+    let until = "2026-11-01".parse().unwrap();
+    let store = STORE.to_owned();
+    // More orders than are read at a time.
+    let load = BenchLoad { products: 20, orders: 1_100, seed: 7, store, until };
+    load::fill(&app.saga, &app.owner, &load).await.unwrap();
+    app.project().await;
+}
+
+/// One story, because a process makes two exports at once, whoever asks.
+#[test]
+fn an_export_is_the_whole_list_and_there_are_two_at_a_time() {
+    story(|app| async move {
+        filled(&app).await;
+        let all = "/api/v1/orders/export.csv";
+        let answer = app.open(STORE, all).await;
+        assert_eq!(answer.headers()["content-type"], "text/csv; charset=utf-8");
+        let file = text(answer.into_body()).await;
+        let lines: Vec<&str> = file.trim_end().split("\r\n").collect();
+        assert_eq!(lines.len(), 1 + 1_100);
+        assert!(lines[0].starts_with("number,status,financial_status,placed_at,"), "{}", lines[0]);
+        assert!(lines[1].starts_with("1001100,"), "the last order first: {}", lines[1]);
+        assert!(lines[1_100].starts_with("1000001,"), "{}", lines[1_100]);
+
+        let some = format!("{all}?status=cancelled&sort=number");
+        let file = text(app.open(STORE, &some).await.into_body()).await;
+        let lines: Vec<&str> = file.trim_end().split("\r\n").skip(1).collect();
+        assert!(5 < lines.len() && lines.iter().all(|line| line.contains(",cancelled,refunded,")));
+        assert!(lines.is_sorted());
+
+        let other = text(app.open("other", all).await.into_body()).await;
+        assert_eq!(other.lines().count(), 1, "another store has no orders");
+
+        let (one, two) = (app.open(STORE, all).await, app.open(STORE, all).await);
+        assert_eq!((one.status(), two.status()), (StatusCode::OK, StatusCode::OK));
+        let third = app.open(STORE, all).await;
+        assert_eq!(third.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(third.headers().contains_key("retry-after"));
+        // A client that goes away makes room.
+        drop(one);
+        assert_eq!(app.open(STORE, all).await.status(), StatusCode::OK);
+        assert_eq!(text(two.into_body()).await.lines().count(), 1_101);
+    });
+}
+
+#[test]
+fn a_list_can_be_counted() {
+    story(|app| async move {
+        filled(&app).await;
+        let open = async |path: &str| {
+            let body = text(app.open(STORE, path).await.into_body()).await;
+            serde_json::from_str::<serde_json::Value>(&body).unwrap()
+        };
+        let page = open("/api/v1/orders?count=exact&sort=-total&limit=2").await;
+        assert_eq!(page["total"], serde_json::json!({ "value": 1_100, "capped": false }));
+        let totals = page["data"].as_array().unwrap().iter();
+        let totals: Vec<i64> =
+            totals.map(|order| order["total"]["amount_minor"].as_i64().unwrap()).collect();
+        assert!(totals[1] <= totals[0]);
+        let next = page["page"]["next"].as_str().unwrap();
+        let wrong = open(&format!("/api/v1/orders?sort=total&after={next}")).await;
+        assert_eq!(wrong["code"], "bad_cursor", "a cursor of another order");
+        assert_eq!(open("/api/v1/orders").await["total"], serde_json::Value::Null);
+    });
+}
