@@ -157,6 +157,11 @@ impl Database {
         pool::connect_lazy(self.options.clone(), Role::Writer, 1)
     }
 
+    /// The one connection that hears what other processes append.
+    pub fn wakeups(&self) -> PgPool {
+        pool::connect_lazy(self.options.clone(), Role::Process, 1)
+    }
+
     /// Where the data is, for people.
     pub fn place(&self) -> String {
         match &self.cluster {

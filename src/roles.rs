@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use api_kit::Limits;
 use chrono::{SubsecRound as _, Utc};
 use commands::Ctx;
-use event_store::{Engine, pool::Role, refusals};
+use event_store::{Engine, pool::Role, refusals, wakeups};
 use providers::payment::{PaymentProvider, Sandbox};
 use read_api::Reads;
 use sagas::SagaCtx;
@@ -98,6 +98,7 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let database = Database::open(place).await?;
     database.migrate().await?;
     let ctx = ctx(&database).await?;
+    add_wakeups(&mut tasks, &database, &ctx.engine);
     let door = door(&mut tasks, place, &database)?;
     let keys = door.keys.clone();
     let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
@@ -116,12 +117,14 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     tasks.run(database, &ctx.engine).await
 }
 
-/// What a role in a process of its own begins with: a database of this version.
+/// What a role in a process of its own begins with: a database of this version, and word of what
+/// other processes append.
 async fn begin(place: &Place) -> anyhow::Result<(Tasks, Database, Ctx)> {
-    let tasks = Tasks::new()?;
+    let mut tasks = Tasks::new()?;
     let database = Database::open(place).await?;
     database.require_migrated().await?;
     let ctx = ctx(&database).await?;
+    add_wakeups(&mut tasks, &database, &ctx.engine);
     Ok((tasks, database, ctx))
 }
 
@@ -220,6 +223,15 @@ async fn add_reads(
         Ok(())
     });
     Ok(reads)
+}
+
+/// What this process appends wakes the others, and the other way round.
+fn add_wakeups(tasks: &mut Tasks, database: &Database, engine: &Engine) {
+    let (engine, pool, stop) = (engine.clone(), database.wakeups(), tasks.stop.subscribe());
+    tasks.add(async move {
+        wakeups::run(engine, pool, stop).await;
+        Ok(())
+    });
 }
 
 async fn add_projector(

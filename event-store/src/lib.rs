@@ -28,6 +28,7 @@ pub mod read;
 pub mod refusals;
 mod snapshot;
 mod unique;
+pub mod wakeups;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -273,10 +274,15 @@ impl Engine {
         Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| StoreError::Busy)
     }
 
-    /// Wakes up whenever this process has appended, with the last position. Starts at 0. Several
-    /// appends may show as one, and other processes' appends do not show: poll as well.
+    /// Wakes up whenever this process has appended, with the last position, and while
+    /// [`wakeups::run`] runs, whenever any process has. Starts at 0. Several appends may show as one,
+    /// and some may not show: poll as well, if seldom.
     pub fn appended(&self) -> watch::Receiver<i64> {
         self.shared.appended.subscribe()
+    }
+
+    fn appended_by_anyone(&self) -> &watch::Sender<i64> {
+        &self.shared.appended
     }
 
     /// The record of a command that made events, of the last 35 days at least. One round trip.

@@ -44,6 +44,16 @@ impl Role {
         }
     }
 
+    /// How long a transaction may wait for its client. One whose process hangs would hold up vacuum
+    /// and, worse, the head of the log; that of a projector holds the checkpoint, and another process
+    /// stands by that has to take over within 5 s.
+    fn idle_timeout(self) -> &'static str {
+        match self {
+            Role::Owner | Role::Writer | Role::Process | Role::Reader => "30s",
+            Role::Projector => "3s",
+        }
+    }
+
     /// Whether a commit may be acknowledged before it is on the disk. Only for roles that store
     /// nothing but what follows from the log (docs/adr/0012): a crash of the server takes back
     /// their last 600 ms at most, effects and checkpoint together, and they are made again. Never
@@ -63,12 +73,10 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// not grow for ever.
 pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(30);
 
-/// Settings of every session, with `statement_timeout` and `role` beside them.
-const SESSION: [(&str, &str); 7] = [
+/// Settings of every session, with those that depend on the role beside them.
+const SESSION: [(&str, &str); 6] = [
     // No lock of ours is held for more than a moment; who waits longer waits behind a fault.
     ("lock_timeout", "10s"),
-    // A transaction whose process hangs would hold up vacuum and, worse, the head of the log.
-    ("idle_in_transaction_session_timeout", "30s"),
     // A server notices within this time that the client of a running statement is gone, so that a
     // cut cable does not hold a lock for the two hours TCP would wait.
     ("client_connection_check_interval", "5s"),
@@ -119,6 +127,7 @@ pub fn session(options: PgConnectOptions, role: Role) -> PgConnectOptions {
     options
         .options(SESSION)
         .options([("statement_timeout", role.statement_timeout())])
+        .options([("idle_in_transaction_session_timeout", role.idle_timeout())])
         .options(role.may_forget().then_some(("synchronous_commit", "off")))
         .options(role.name().map(|name| ("role", name)))
 }

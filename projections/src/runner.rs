@@ -20,9 +20,12 @@ use crate::{
 /// work; few enough that a batch of usual events is about a megabyte.
 pub(crate) const BATCH: i64 = 1_000;
 
-/// How often the log is looked at when nobody wakes the projection: what other processes append
-/// shows at most this late. An empty look is two index probes.
-const POLL: Duration = Duration::from_millis(50);
+/// How often the log is looked at without being woken: how soon this process takes over from one
+/// that is gone, when nothing is appended.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The same where nobody wakes the projection: what is appended shows at most this late.
+const POLL_UNWOKEN: Duration = Duration::from_millis(50);
 
 /// Events that come within this time after one that wakes the projection share its batch: an order
 /// makes fourteen appends in a row, and each batch costs the server as much as an append does.
@@ -228,8 +231,7 @@ pub(crate) async fn write_version(
 /// Keeps a projection up to date until `shutdown` says `true` or its sender is gone; a batch under
 /// way is finished first.
 ///
-/// `wakeups` changes when this process has appended (`Engine::appended`); what others append is
-/// found by polling. Failures are logged and tried again for ever with pauses of up to 5 s; an event
+/// `wakeups` changes when something was appended (`Engine::appended`); without it the log is polled. Failures are logged and tried again for ever with pauses of up to 5 s; an event
 /// that cannot be applied is none (see [`crate::parked`]). A second process running the same
 /// projection stands by and takes over when the first one is gone.
 pub async fn run(
@@ -242,7 +244,8 @@ pub async fn run(
     while !*shutdown.borrow() {
         // How long to wait, and whether an append ends it.
         let (wait, wakeable) = match catch_up(&pool, projection).await {
-            Ok(0) => (POLL, true),
+            Ok(0) if wakeups.has_changed().is_ok() => (POLL, true),
+            Ok(0) => (POLL_UNWOKEN, false),
             Ok(_) => {
                 pause = RETRY_MIN;
                 continue;
@@ -256,11 +259,14 @@ pub async fn run(
             }
         };
         let woken = async {
-            if !wakeable || wakeups.changed().await.is_err() {
-                // Nobody can wake it: the time does.
+            if !wakeable {
+                // The time does.
                 std::future::pending::<()>().await;
             }
-            tokio::time::sleep(GATHER).await;
+            // Whoever could wake it may be gone: that is seen at the next look.
+            if wakeups.changed().await.is_ok() {
+                tokio::time::sleep(GATHER).await;
+            }
         };
         tokio::select! {
             () = woken => {}

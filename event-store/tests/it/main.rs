@@ -14,3 +14,4 @@ mod proxy;
 mod read;
 mod rights;
 mod snapshot;
+mod wakeups;

@@ -31,14 +31,19 @@ async fn a_cancelled_begin_loses_no_later_write() {
 #[tokio::test]
 async fn each_pool_has_its_role_and_its_time_outs() {
     let db = Db::new().await;
-    for role in [Role::Writer, Role::Process, Role::Projector, Role::Reader] {
+    for (role, expected) in [
+        (Role::Writer, "30s"),
+        (Role::Process, "30s"),
+        (Role::Projector, "3s"),
+        (Role::Reader, "30s"),
+    ] {
         let (user, idle): (String, String) = sqlx::query_as(
             "SELECT current_user::text, current_setting('idle_in_transaction_session_timeout')",
         )
         .fetch_one(&db.pool(role))
         .await
         .unwrap();
-        assert_eq!((Some(user.as_str()), idle.as_str()), (role.name(), "30s"));
+        assert_eq!((Some(user.as_str()), idle.as_str()), (role.name(), expected));
     }
 }
 

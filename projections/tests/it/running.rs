@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use event_store::checkpoint::try_lock_checkpoint;
 use projections::{Projection, catalog::products, catch_up};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     catalog::created,
@@ -15,6 +16,9 @@ const CATALOG: &Projection = &projections::catalog::PROJECTION;
 
 /// Long enough for a slow machine, short enough to fail soon.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a read model may stand still because a process of it hangs.
+const TAKEOVER_MAX: Duration = Duration::from_secs(5);
 
 async fn reached(shop: &Shop, position: i64) -> bool {
     projections::wait_for(&shop.db.reader, &["catalog"], position, PATIENCE).await.unwrap()
@@ -53,6 +57,33 @@ async fn without_wakeups_it_polls() {
         drop(stopper);
     };
     tokio::join!(running, story);
+}
+
+#[tokio::test]
+async fn a_second_process_takes_over_from_one_that_hangs() {
+    let shop = Shop::new().await;
+    shop.append(STORE, ("product", product(1).0), &[created("a", "A", &[], 0)]).await;
+    shop.project().await;
+    // What the server sees of a process that was stopped in the middle of a batch.
+    let mut hanging = shop.db.projector.begin().await.unwrap();
+    try_lock_checkpoint(&mut hanging, "catalog").await.unwrap().unwrap();
+    let hangs_since = Instant::now();
+    let stream = ("product", product(2).0);
+    let position = shop.append(STORE, stream, &[created("b", "B", &[], 0)]).await;
+    assert_eq!(catch_up(&shop.db.projector, CATALOG).await.unwrap(), 0, "it stands by");
+
+    let (stopper, shutdown) = watch::channel(false);
+    let wakeups = shop.engine.appended();
+    let running = projections::run(shop.db.projector.clone(), CATALOG, wakeups, shutdown);
+    let story = async {
+        assert!(reached(&shop, position).await);
+        let taken = hangs_since.elapsed();
+        assert!(taken <= TAKEOVER_MAX, "{taken:?}");
+        stopper.send(true).unwrap();
+    };
+    tokio::join!(running, story);
+    // It wakes up, and finds out.
+    assert!(hanging.commit().await.is_err());
 }
 
 #[tokio::test]
