@@ -3,3 +3,4 @@
 pub mod log;
 pub mod parked;
 pub mod projections;
+pub mod rebuild;

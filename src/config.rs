@@ -84,12 +84,8 @@ pub enum Command {
     Migrate,
     /// Print a development token for a store.
     Token(Token),
-    /// Build a read model anew beside the live one, then swap.
-    Rebuild {
-        /// Which read model: `catalog`, `orders` or `sales`.
-        #[arg(value_parser = read_model)]
-        name: String,
-    },
+    /// Build a read model anew beside the live one, say how they differ, then swap.
+    Rebuild(Rebuild),
     /// Ask about the read models.
     #[command(subcommand)]
     Projections(Projections),
@@ -176,6 +172,35 @@ pub struct Token {
     /// Days until it expires.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub days: u16,
+}
+
+/// Build a read model anew beside the live one, say how they differ, then swap.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
+pub struct Rebuild {
+    /// Which read model: `catalog`, `orders` or `sales`.
+    #[arg(value_parser = read_model, required_unless_present = "all")]
+    pub name: Option<String>,
+
+    /// All of them, two at a time.
+    #[arg(long, conflicts_with = "name")]
+    pub all: bool,
+
+    /// Say how they would differ and do not swap. Exits with 1 if any row differs.
+    #[arg(long)]
+    pub check: bool,
+
+    /// Bring back the tables that the last rebuild replaced; those that serve now are kept.
+    #[arg(long, conflicts_with = "check")]
+    pub rollback: bool,
+
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+
+    /// When to say how far it is: a bar on a terminal, elsewhere a line every 5 s.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub progress: Progress,
 }
 
 /// Ask about the read models.

@@ -64,13 +64,8 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
             let now = chrono::Utc::now();
             terminal::say(&keys::issue(&keys, token, now))?;
         }
-        Command::Rebuild { name } => {
-            admin::projections::find(name)?;
-            return as_owner(place, async |owner| {
-                admin::projections::rebuild(owner, name).await?;
-                Ok(ExitCode::SUCCESS)
-            })
-            .await;
+        Command::Rebuild(ask) => {
+            return as_owner(place, async |owner| admin::rebuild::rebuild(owner, ask).await).await;
         }
         Command::Projections(ask) => {
             return as_owner(place, async |owner| projections_command(owner, ask).await).await;

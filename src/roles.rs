@@ -240,9 +240,11 @@ async fn add_projector(
     projection: &'static projections::Projection,
     engine: &Engine,
 ) -> anyhow::Result<()> {
-    let pool = database.pool(Role::Projector).await?;
+    let (pool, owner) = (database.pool(Role::Projector).await?, database.owner().await?);
     let (wakeups, stop) = (engine.appended(), tasks.stop.subscribe());
     tasks.add(async move {
+        projections::prepare(&owner, projection, stop.clone()).await;
+        owner.close().await;
         projections::run(pool, projection, wakeups, stop).await;
         Ok(())
     });

@@ -29,7 +29,10 @@ mod rebuild;
 mod runner;
 
 pub use progress::{Lag, lag, position, wait_for};
-pub use rebuild::{Difference, rebuild, verify};
+pub use rebuild::{
+    Comparison, Difference, Example, Progress, Rebuild, TableDifference, prepare, rebuild,
+    roll_back, verify,
+};
 pub use runner::{catch_up, run};
 
 /// Every projection of the program.
@@ -84,7 +87,7 @@ pub enum ProjectionError {
         /// Its type and what is wrong with it, for the people who look into it.
         reason: String,
     },
-    /// Tables filled by another version of the code.
+    /// Tables filled by an older version of the code.
     #[error(
         "tables of {name} were filled by version {filled_by}, this program is at {version}: rebuild them"
     )]
@@ -95,6 +98,26 @@ pub enum ProjectionError {
         filled_by: i32,
         /// Version of this program.
         version: u32,
+    },
+    /// Tables filled by a newer version of the code: they belong to a newer program.
+    #[error(
+        "tables of {name} were filled by version {filled_by}, this program is at {version}: it stands by"
+    )]
+    Newer {
+        /// Which projection.
+        name: &'static str,
+        /// Version that filled the tables.
+        filled_by: i32,
+        /// Version of this program.
+        version: u32,
+    },
+    /// The tables that a rebuild has replaced cannot serve again.
+    #[error("the former tables of {name} cannot come back: {reason}")]
+    NoWayBack {
+        /// Which projection.
+        name: &'static str,
+        /// Why not.
+        reason: String,
     },
     /// Another process rebuilds or verifies the same projection.
     #[error("{name} is being rebuilt or verified by another process")]

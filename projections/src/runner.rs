@@ -1,6 +1,6 @@
 //! Drives a projection: batch by batch, each exactly once, for as long as the process lives.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use event_store::{
     Recorded,
@@ -58,7 +58,7 @@ impl<E: Into<ProjectionError>> From<E> for Stop {
 
 impl Stop {
     /// `error` was the answer to `batch`, the rest of what comes after `position`.
-    fn of(error: ProjectionError, batch: &[Recorded], position: i64) -> Stop {
+    pub(crate) fn of(error: ProjectionError, batch: &[Recorded], position: i64) -> Stop {
         match blame(error, batch) {
             Blame::Event { position, reason } => Stop::Bad(position, reason),
             Blame::OneUpTo(through, error) => Stop::Narrow(through - position, error),
@@ -201,12 +201,12 @@ pub(crate) async fn check_version(
         write_version(conn, projection).await?;
         return Ok(Counts::default());
     };
-    if u32::try_from(state.version) != Ok(projection.version) {
-        return Err(ProjectionError::Outdated {
-            name: projection.name,
-            filled_by: state.version,
-            version: projection.version,
-        });
+    let Projection { name, version, .. } = *projection;
+    let filled_by = state.version;
+    match i64::from(filled_by).cmp(&i64::from(version)) {
+        Ordering::Equal => {}
+        Ordering::Less => return Err(ProjectionError::Outdated { name, filled_by, version }),
+        Ordering::Greater => return Err(ProjectionError::Newer { name, filled_by, version }),
     }
     Ok(Counts { streams: state.parked_streams, events: state.parked_events })
 }

@@ -1,9 +1,8 @@
-//! Rebuilding and verifying read models.
+//! Asking about read models.
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
 use projections::{ALL, Difference, Projection, parked::Counts};
 use sqlx::PgPool;
 
@@ -34,21 +33,6 @@ pub async fn status(owner: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds one read model anew beside the live one, then swaps.
-pub async fn rebuild(owner: &PgPool, name: &str) -> anyhow::Result<()> {
-    let projection = find(name)?;
-    let bar = bar();
-    let progress = |done, of| {
-        bar.set_length(of);
-        bar.set_position(done);
-    };
-    projections::rebuild(owner, projection, &progress).await?;
-    bar.finish_and_clear();
-    let position = projections::position(owner, name).await?;
-    say(&format!("{name}: rebuilt from {position} events and swapped"))?;
-    Ok(())
-}
-
 /// Replays the log into a scratch schema and compares with the live tables. Failure if any row
 /// differs.
 pub async fn verify(owner: &PgPool, name: Option<&str>) -> anyhow::Result<ExitCode> {
@@ -72,10 +56,4 @@ pub async fn verify(owner: &PgPool, name: Option<&str>) -> anyhow::Result<ExitCo
         }
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn bar() -> ProgressBar {
-    let style = "{bar:40} {pos}/{len} events, {per_sec}, {eta} left";
-    let style = ProgressStyle::with_template(style).expect("the template is constant");
-    ProgressBar::new(0).with_style(style)
 }

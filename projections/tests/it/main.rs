@@ -5,6 +5,7 @@
 mod batches;
 mod catalog;
 mod db;
+mod deploy;
 mod order_lists;
 mod orders;
 mod parked;

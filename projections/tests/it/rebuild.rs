@@ -2,14 +2,17 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use projections::{Projection, ProjectionError, as_store, catalog::products, rebuild, verify};
+use projections::{
+    Projection, ProjectionError, Rebuild, as_store, catalog::products, rebuild, verify,
+};
 use serde_json::json;
 
 use crate::{
     catalog::created,
     db::Db,
-    random::{Random, fill},
+    random::{History, Random, fill},
     shop::{STORE, Shop, product},
 };
 
@@ -134,6 +137,149 @@ async fn a_row_that_was_tampered_with_is_found() {
     .await
     .unwrap();
     assert_eq!(left, 0, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn a_rebuild_says_which_rows_will_be_others_before_they_are() {
+    let shop = full().await;
+    shop.db.sabotage("DELETE FROM read.catalog_products WHERE handle = 'p1'").await;
+    shop.db
+        .sabotage("UPDATE read.catalog_variants SET title = 'Forged' WHERE sku IS NOT NULL")
+        .await;
+    let invented = "INSERT INTO read.catalog_stock_items
+                    SELECT store_id, gen_random_uuid(), version, updated_at
+                      FROM read.catalog_stock_items LIMIT 1";
+    shop.db.sabotage(invented).await;
+    let before = shop.dump(CATALOG).await;
+
+    let mut rebuild = Rebuild::begin(&shop.db.owner, CATALOG).await.unwrap();
+    let comparison = rebuild.compare(&|_, _| {}).await.unwrap();
+    let head = projections::position(&shop.db.owner, "catalog").await.unwrap();
+    assert_eq!(comparison.position, head);
+    let counts = comparison.tables.iter().map(|table| {
+        (table.table, table.live_only, table.rebuilt_only, table.changed, table.examples.len())
+    });
+    let counts: Vec<_> = counts.filter(|counts| counts.4 > 0).collect();
+    assert_eq!(
+        counts,
+        [
+            ("catalog_products", 0, 2, 0, 2),
+            ("catalog_variants", 0, 0, 10, 10),
+            ("catalog_stock_items", 1, 0, 0, 1),
+        ]
+    );
+    let changed = &comparison.tables[1].examples[0];
+    assert_eq!(changed.live.as_ref().unwrap()["title"], json!("Forged"));
+    assert_ne!(changed.rebuilt.as_ref().unwrap()["title"], json!("Forged"));
+    assert_eq!(comparison.rows(), 13);
+    assert_eq!(shop.dump(CATALOG).await, before, "nothing has been swapped yet");
+
+    assert_eq!(rebuild.swap(&|_, _| {}).await.unwrap(), head);
+    rebuild.end().await;
+    assert_eq!(verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn writes_during_rebuilds_are_neither_lost_nor_doubled() {
+    let shop = Shop::new().await;
+    let mut random = Random(11);
+    let mut history = History::begin(&shop).await;
+    for _ in 0..300 {
+        history.step(&shop, &mut random).await;
+    }
+    let done = AtomicBool::new(false);
+    let writing = async {
+        while !done.load(Ordering::Relaxed) {
+            history.step(&shop, &mut random).await;
+        }
+    };
+    let projecting = async {
+        while !done.load(Ordering::Relaxed) {
+            for projection in projections::ALL {
+                projections::catch_up(&shop.db.projector, projection).await.unwrap();
+            }
+        }
+    };
+    let rebuilding = async {
+        for _ in 0..3 {
+            let (owner, none) = (&shop.db.owner, &|_, _| {});
+            let [catalog, orders, sales] = projections::ALL else { panic!("three of them") };
+            let rebuilt = tokio::try_join!(
+                rebuild(owner, catalog, none),
+                rebuild(owner, orders, none),
+                rebuild(owner, sales, none)
+            );
+            rebuilt.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(writing, projecting, rebuilding);
+    shop.project().await;
+    for projection in projections::ALL {
+        let rebuilt = shop.dump(projection).await;
+        shop.forget(projection).await;
+        while projections::catch_up(&shop.db.projector, projection).await.unwrap() > 0 {}
+        assert_eq!(shop.dump(projection).await, rebuilt, "{}", projection.name);
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_cut_off_changes_nothing_and_the_next_one_begins_anew() {
+    let shop = full().await;
+    let before = shop.dump(CATALOG).await;
+    // At any moment: each takes a little longer until it is cut off, the last one ends.
+    let mut cut_off = 0;
+    for millis in (0..).step_by(7) {
+        let rebuilding = async {
+            loop {
+                match rebuild(&shop.db.owner, CATALOG, &|_, _| {}).await {
+                    // The server has not noticed yet that the one before is gone.
+                    Err(ProjectionError::InUse { .. }) => {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
+                    outcome => break outcome,
+                }
+            }
+        };
+        match tokio::time::timeout(Duration::from_millis(millis), rebuilding).await {
+            Ok(outcome) => {
+                outcome.unwrap();
+                break;
+            }
+            Err(_) => cut_off += 1,
+        }
+        assert_eq!(shop.dump(CATALOG).await, before);
+    }
+    assert!(cut_off > 2, "{cut_off}");
+    assert_eq!(shop.dump(CATALOG).await, before);
+    assert_eq!(verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn views_show_the_tables_that_serve() {
+    let shop = full().await;
+    let make = "CREATE VIEW public.titles WITH (security_barrier=true) AS
+                SELECT p.store_id, p.title, v.sku FROM read.catalog_products p
+                  JOIN read.catalog_variants v USING (store_id, product_id);
+                COMMENT ON VIEW public.titles IS 'kept';
+                GRANT SELECT ON public.titles TO conche_reader";
+    sqlx::raw_sql(make).execute(&shop.db.owner).await.unwrap();
+    rebuild(&shop.db.owner, CATALOG, &|_, _| {}).await.unwrap();
+    shop.db.sabotage("UPDATE read.catalog_products SET title = 'Seen'").await;
+    let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM public.titles WHERE title = 'Seen'")
+        .fetch_one(&shop.db.owner)
+        .await
+        .unwrap();
+    assert!(seen > 0);
+    let kept: String = sqlx::query_scalar(
+        "SELECT concat_ws(' ', reloptions, relacl, obj_description(oid)) FROM pg_class
+          WHERE relname = 'titles'",
+    )
+    .fetch_one(&shop.db.owner)
+    .await
+    .unwrap();
+    assert!(kept.contains("security_barrier=true") && kept.contains("conche_reader=r"), "{kept}");
+    assert!(kept.contains("kept"), "{kept}");
 }
 
 #[tokio::test]
