@@ -5,12 +5,12 @@ use axum::{Router, response::Redirect, routing::get};
 use chrono::{DateTime, Utc};
 use commands::Ctx;
 use event_store::refusals::{Refusals, RefusedCommand};
-use providers::payment::{PaymentProvider, Sandbox};
 use read_api::Reads;
+use sagas::SagaCtx;
 use sqlx::PgPool;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
-use write_api::{Crowd, WriteState};
+use write_api::{Crowd, Driver, WriteState};
 
 use crate::health;
 
@@ -29,17 +29,28 @@ pub struct Door {
 }
 
 /// Everything under one address.
-pub fn both(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
+pub fn both(
+    door: Door,
+    ctx: &Ctx,
+    saga: SagaCtx,
+    reads: Reads,
+    probe: PgPool,
+) -> anyhow::Result<Router> {
     let (write, write_document) = write_api::api().finish()?;
     let (read, read_document) = read_api::router(reads)?;
-    let router = write.with_state(write_state(ctx)).merge(read);
+    let router = write.with_state(write_state(ctx, saga)).merge(read);
     finish(door, ctx, router, openapi::merged(write_document, read_document), probe)
 }
 
 /// The command API alone.
-pub fn write(door: Door, ctx: &Ctx, probe: PgPool) -> anyhow::Result<Router> {
+pub fn write(
+    door: Door,
+    ctx: &Ctx,
+    saga: SagaCtx,
+    probe: PgPool,
+) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
-    finish(door, ctx, router.with_state(write_state(ctx)), document, probe)
+    finish(door, ctx, router.with_state(write_state(ctx, saga)), document, probe)
 }
 
 /// The query API alone.
@@ -48,9 +59,8 @@ pub fn read(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Resul
     finish(door, ctx, router, document, probe)
 }
 
-fn write_state(ctx: &Ctx) -> WriteState {
-    let provider = PaymentProvider::Sandbox(Sandbox::default());
-    WriteState { ctx: ctx.clone(), provider, crowd: Crowd::default() }
+fn write_state(ctx: &Ctx, saga: SagaCtx) -> WriteState {
+    WriteState { ctx: ctx.clone(), driver: Driver::new(saga), crowd: Crowd::default() }
 }
 
 fn finish(

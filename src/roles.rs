@@ -9,7 +9,7 @@ use commands::Ctx;
 use event_store::{Engine, pool::Role, refusals, wakeups};
 use providers::payment::{PaymentProvider, Sandbox};
 use read_api::Reads;
-use sagas::SagaCtx;
+use sagas::{GRACE, SagaCtx};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -101,13 +101,13 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     add_wakeups(&mut tasks, &database, &ctx.engine);
     let door = door(&mut tasks, place, &database)?;
     let keys = door.keys.clone();
+    let saga = saga_ctx(&database, &ctx).await?;
     let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
-    let app = http::both(door, &ctx, reads, database.probe())?;
+    let app = http::both(door, &ctx, saga.clone(), reads, database.probe())?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
     for projection in projections::ALL {
         add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
     }
-    let saga = saga_ctx(&database, &ctx).await?;
     add_saga(&mut tasks, saga.clone());
     add_maintenance(&mut tasks, &database).await?;
     greet(place, &database, address, &keys, &ctx);
@@ -132,7 +132,8 @@ async fn begin(place: &Place) -> anyhow::Result<(Tasks, Database, Ctx)> {
 pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
     let door = door(&mut tasks, place, &database)?;
-    let app = http::write(door, &ctx, database.probe())?;
+    let saga = saga_ctx(&database, &ctx).await?;
+    let app = http::write(door, &ctx, saga, database.probe())?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
     announce(&format!("command API on http://{address}"));
@@ -282,7 +283,8 @@ pub async fn saga_ctx(database: &Database, ctx: &Ctx) -> anyhow::Result<SagaCtx>
     let engine = ctx.engine.beside(database.pool(Role::Writer).await?);
     let ctx = Ctx { engine, ..ctx.clone() };
     let pool = database.pool(Role::Process).await?;
-    Ok(SagaCtx::new(ctx, pool, PaymentProvider::Sandbox(Sandbox::default())))
+    let saga = SagaCtx::new(ctx, pool, PaymentProvider::Sandbox(Sandbox::default()));
+    Ok(SagaCtx { grace: GRACE, ..saga })
 }
 
 async fn demo(saga: SagaCtx, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {

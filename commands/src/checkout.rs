@@ -22,9 +22,9 @@ mod view;
 
 pub use begin::{
     BeginError, Begun, HOLD, IMPORT_LINES_MAX, IMPORT_QUANTITY_MAX, LINES_MAX, LineError,
-    LineProblem, NewCheckout, NewLine, QUANTITY_MAX, begin, begin_first, new_checkout_id,
+    LineProblem, NewCheckout, NewLine, QUANTITY_MAX, begin, new_checkout_id,
 };
-pub use stock::{InStock, in_stock};
+pub use stock::shortages;
 pub use view::{CheckoutStatus, CheckoutView, current, settled};
 
 /// How the engine reads checkouts. They have no names of their own.

@@ -43,6 +43,18 @@ pub async fn adjust(
     run(ctx, &STOCK_ITEM, variant_id.0, intent, command).await
 }
 
+/// Whether as many units are left to sell, as far as this process knows. Mostly free of round trips.
+pub(crate) async fn seems_enough(
+    ctx: &Ctx,
+    intent: &Intent,
+    variant_id: VariantId,
+    quantity: u32,
+) -> Result<bool, StoreError> {
+    let command = StockItemCommand::Require { quantity, at: intent.at };
+    let enough = |item: &StockItem| item.decide(command).is_ok();
+    ctx.engine.glance(&STOCK_ITEM, (intent.store_id.0, variant_id.0), enough).await
+}
+
 /// Refused with [`StockItemError::InsufficientStock`] if fewer units are left to sell, and does
 /// nothing otherwise. One round trip, shared with others who ask at the same time.
 ///

@@ -41,6 +41,36 @@ impl Engine {
         Ok(self.replay(kind, key).await?.loaded)
     }
 
+    /// All events of a stream that is short by nature. One round trip for most, shared with others
+    /// who load at the same time.
+    pub async fn history(
+        &self,
+        store_id: Uuid,
+        category: &'static str,
+        id: Uuid,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let Beginning { snapshot, mut events } =
+            self.shared.lookup.stream(StreamKey { store_id, category, id }).await?;
+        if snapshot.is_some() {
+            // They begin where it ends.
+            events.clear();
+        }
+        let full = i64::try_from(events.len()).is_ok_and(|count| count == FIRST_EVENTS);
+        if snapshot.is_none() && !full {
+            return Ok(events);
+        }
+        let mut conn = self.pool().acquire().await?;
+        loop {
+            let after = events.last().map_or(0, |event| event.version);
+            let window = read_stream(&mut conn, store_id, (category, id), after, WINDOW).await?;
+            let ended = i64::try_from(window.len()).is_ok_and(|count| count < WINDOW);
+            events.extend(window);
+            if ended {
+                return Ok(events);
+            }
+        }
+    }
+
     /// As [`Engine::load`]. A state that took long to load is kept as a snapshot: a stream that only
     /// refuses makes no events with which one would come.
     pub(crate) async fn replay<A: Aggregate>(

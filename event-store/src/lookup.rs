@@ -23,6 +23,9 @@ const STREAMS_PER_CALL_MAX: usize = 16;
 /// Commands one round trip looks up.
 const CHECKS_PER_CALL_MAX: usize = 512;
 
+/// Keys whose owners one round trip looks up.
+const OWNERS_PER_CALL_MAX: usize = 512;
+
 /// Events of a stream (after its snapshot) that come with the first read; most streams have fewer.
 pub(crate) const FIRST_EVENTS: i64 = 32;
 
@@ -44,15 +47,44 @@ pub(crate) struct Checked {
     pub(crate) position: i64,
 }
 
+/// A unique key: its store, its scope, itself.
+pub(crate) type UniqueKey = (Uuid, String, String);
+
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// A read for many, under way: one answer for each, in their order.
 type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<Vec<T>, sqlx::Error>> + Send + 'a>>;
 
+/// Questions, each with where its answer goes.
 #[derive(Debug, Default)]
-struct Queue {
+struct Asked {
     streams: Vec<(StreamKey, Reply<Beginning>)>,
     checks: Vec<((StreamKey, Uuid), Reply<Checked>)>,
+    owners: Vec<(UniqueKey, Reply<Option<Uuid>>)>,
+}
+
+impl Asked {
+    fn is_empty(&self) -> bool {
+        self.streams.is_empty() && self.checks.is_empty() && self.owners.is_empty()
+    }
+
+    /// The first of them, as many of each kind as one round trip reads.
+    fn take_call(&mut self) -> Asked {
+        Asked {
+            streams: first(&mut self.streams, STREAMS_PER_CALL_MAX),
+            checks: first(&mut self.checks, CHECKS_PER_CALL_MAX),
+            owners: first(&mut self.owners, OWNERS_PER_CALL_MAX),
+        }
+    }
+}
+
+fn first<T>(of: &mut Vec<T>, max: usize) -> Vec<T> {
+    of.drain(..of.len().min(max)).collect()
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    asked: Asked,
     at_work: bool,
     connection: Kept,
 }
@@ -73,7 +105,7 @@ impl Lookup {
     /// The newest snapshot and the events after it.
     pub(crate) async fn stream(self: &Arc<Self>, key: StreamKey) -> Result<Beginning, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(|queue| queue.streams.push((key, reply)));
+        self.ask(|queue| queue.asked.streams.push((key, reply)));
         answer.await.unwrap_or(Err(StoreError::Panicked))
     }
 
@@ -84,7 +116,17 @@ impl Lookup {
         command_id: Uuid,
     ) -> Result<Checked, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(|queue| queue.checks.push(((key, command_id), reply)));
+        self.ask(|queue| queue.asked.checks.push(((key, command_id), reply)));
+        answer.await.unwrap_or(Err(StoreError::Panicked))
+    }
+
+    /// The stream that holds a unique key.
+    pub(crate) async fn owner(
+        self: &Arc<Self>,
+        key: UniqueKey,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(|queue| queue.asked.owners.push((key, reply)));
         answer.await.unwrap_or(Err(StoreError::Panicked))
     }
 
@@ -126,7 +168,7 @@ impl Drop for Worker {
         if !self.ended {
             let mut queue = self.lookup.queue();
             queue.at_work = false;
-            let unanswered = (mem::take(&mut queue.streams), mem::take(&mut queue.checks));
+            let unanswered = mem::take(&mut queue.asked);
             drop(queue);
             drop(unanswered);
         }
@@ -136,34 +178,32 @@ impl Drop for Worker {
 impl Worker {
     async fn run(mut self) {
         loop {
-            let (streams, checks) = {
+            let Asked { streams, checks, owners } = {
                 let mut queue = self.lookup.queue();
-                if queue.streams.is_empty() && queue.checks.is_empty() {
+                if queue.asked.is_empty() {
                     queue.at_work = false;
                     self.ended = true;
                     queue.connection = mem::take(&mut self.connection);
                     return;
                 }
-                let streams = queue.streams.len().min(STREAMS_PER_CALL_MAX);
-                let checks = queue.checks.len().min(CHECKS_PER_CALL_MAX);
-                let streams: Vec<_> = queue.streams.drain(..streams).collect();
-                (streams, queue.checks.drain(..checks).collect::<Vec<_>>())
+                queue.asked.take_call()
             };
-            if !streams.is_empty() {
-                let (keys, replies): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
-                answer(
-                    replies,
-                    self.read(&keys, |conn, keys| Box::pin(beginnings(conn, keys))).await,
-                );
-            }
-            if !checks.is_empty() {
-                let (asked, replies): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
-                answer(
-                    replies,
-                    self.read(&asked, |conn, asked| Box::pin(checked(conn, asked))).await,
-                );
-            }
+            self.answer(streams, |conn, keys| Box::pin(beginnings(conn, keys))).await;
+            self.answer(checks, |conn, asked| Box::pin(checked(conn, asked))).await;
+            self.answer(owners, |conn, keys| Box::pin(owned(conn, keys))).await;
         }
+    }
+
+    async fn answer<K, T>(
+        &mut self,
+        questions: Vec<(K, Reply<T>)>,
+        read: for<'a> fn(&'a mut PgConnection, &'a [K]) -> Reading<'a, T>,
+    ) {
+        if questions.is_empty() {
+            return;
+        }
+        let (keys, replies): (Vec<K>, Vec<Reply<T>>) = questions.into_iter().unzip();
+        answer(replies, self.read(&keys, read).await);
     }
 
     /// Reads, and once more on a new connection if the kept one fails: it may have died long ago,
@@ -313,6 +353,30 @@ async fn checked(
         Checked { record, version, position }
     });
     Ok(checked.collect())
+}
+
+async fn owned(
+    conn: &mut PgConnection,
+    asked: &[UniqueKey],
+) -> Result<Vec<Option<Uuid>>, sqlx::Error> {
+    let stores: Vec<Uuid> = asked.iter().map(|(store_id, ..)| *store_id).collect();
+    let scopes: Vec<&str> = asked.iter().map(|(_, scope, _)| scope.as_str()).collect();
+    let keys: Vec<&str> = asked.iter().map(|(.., key)| key.as_str()).collect();
+    let rows = sqlx::query!(
+        r#"SELECT k.n AS "n!", u.stream_id
+             FROM unnest($1::uuid[], $2::text[], $3::text[])
+                  WITH ORDINALITY k(store, scope, key, n)
+             JOIN log.unique_keys u ON u.store_id = k.store AND u.scope = k.scope
+                  AND u.key = k.key"#,
+        &stores,
+        &scopes as &[&str],
+        &keys as &[&str]
+    );
+    let mut found = vec![None; asked.len()];
+    for row in rows.fetch_all(conn).await? {
+        found[ordinal(row.n)] = Some(row.stream_id);
+    }
+    Ok(found)
 }
 
 /// What the log knows of a command that was sent and not heard of again.

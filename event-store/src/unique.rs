@@ -8,20 +8,14 @@ use crate::{Engine, KeyChange, StoreError};
 
 impl Engine {
     /// The stream that holds `key`. Read now, so it may change hands before you act on it: a claim
-    /// is decided in the append. One round trip.
+    /// is decided in the append. One round trip, shared with others who ask at the same time.
     pub async fn key_owner(
         &self,
         store_id: Uuid,
         scope: &str,
         key: &str,
     ) -> Result<Option<Uuid>, StoreError> {
-        let owner = sqlx::query_scalar!(
-            "SELECT stream_id FROM log.unique_keys WHERE store_id = $1 AND scope = $2 AND key = $3",
-            store_id,
-            scope,
-            key
-        );
-        Ok(owner.fetch_optional(&self.pool).await?)
+        self.shared.lookup.owner((store_id, scope.to_owned(), key.to_owned())).await
     }
 }
 

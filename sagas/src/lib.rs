@@ -32,6 +32,11 @@ pub use runner::{drain, drive_to_rest, lease, pass_over, run};
 const BACK_OFF_MIN: Duration = Duration::seconds(1);
 const BACK_OFF_MAX: Duration = Duration::seconds(60);
 
+/// How long a runner leaves a checkout to whoever began it or told it something, and carries it on
+/// themselves: longer than that takes, or both do the same work. After a crash the runner takes it
+/// up that much later.
+pub const GRACE: Duration = Duration::seconds(5);
+
 /// Everything a process needs.
 #[derive(Clone, Debug)]
 pub struct SagaCtx {
@@ -45,6 +50,8 @@ pub struct SagaCtx {
     pub payments: PaymentProvider,
     /// Whom events of processes name as their actor.
     pub actor: Actor,
+    /// [`GRACE`] where requests drive what they begin; nothing where only runners do.
+    pub grace: Duration,
     /// Effects left before [`DriveError::Stopped`]; none is without end. For crash tests.
     pub budget: Option<Arc<AtomicU32>>,
 }
@@ -53,7 +60,7 @@ impl SagaCtx {
     /// A context for the running program. `pool` is one of `Role::Process`.
     pub fn new(commands: Ctx, pool: PgPool, payments: PaymentProvider) -> SagaCtx {
         let actor = Actor { kind: ActorKind::System, id: ActorId::derive(&[b"saga"]) };
-        SagaCtx { commands, pool, payments, actor, budget: None }
+        SagaCtx { commands, pool, payments, actor, grace: Duration::zero(), budget: None }
     }
 
     /// The time now.

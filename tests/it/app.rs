@@ -21,7 +21,7 @@ use event_schemas::ids::{ActorId, StoreId};
 use event_store::{Engine, pool, refusals};
 use providers::payment::{PaymentProvider, Sandbox};
 use read_api::{Reads, Sources};
-use sagas::SagaCtx;
+use sagas::{GRACE, SagaCtx};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{sync::watch, task::JoinHandle};
@@ -177,20 +177,20 @@ impl App {
         let (refusals, journal) = refusals::journal();
         keep_journal(journal, pool::connect_lazy(options.clone(), pool::Role::Writer, 1));
         let door = Door { keys: keys.clone(), limits, refusals };
+        let engine = ctx.engine.beside(pool(pool::Role::Writer).await.unwrap());
+        let saga = SagaCtx::new(
+            Ctx { engine, ..ctx.clone() },
+            pool(pool::Role::Process).await.unwrap(),
+            PaymentProvider::Sandbox(Sandbox::default()),
+        );
+        let saga = SagaCtx { grace: GRACE, ..saga };
         App {
-            saga: SagaCtx::new(
-                Ctx {
-                    engine: ctx.engine.beside(pool(pool::Role::Writer).await.unwrap()),
-                    ..ctx.clone()
-                },
-                pool(pool::Role::Process).await.unwrap(),
-                PaymentProvider::Sandbox(Sandbox::default()),
-            ),
+            router: conche::http::both(door, &ctx, saga.clone(), reads.clone(), probe).unwrap(),
+            saga,
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,
-            reads: reads.clone(),
+            reads,
             _stop: stop,
-            router: conche::http::both(door, &ctx, reads.clone(), probe).unwrap(),
             reader,
             ctx,
             options,

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("providers", &["event-schemas"]),
     ("sagas", &["commands", "event-schemas", "event-store", "providers"]),
     ("api-kit", &["event-schemas"]),
-    ("write-api", &["api-kit", "commands", "domain", "event-schemas", "providers"]),
+    ("write-api", &["api-kit", "commands", "domain", "event-schemas", "providers", "sagas"]),
     ("read-api", &["api-kit", "event-schemas", "projections"]),
 ];
 

@@ -1,6 +1,6 @@
 //! Buying: begin, pay, answer the bank, give up, look.
 //!
-//! A command of a checkout starts a process; the answer waits until the process rests. A repeat
+//! A command of a checkout starts a process, is carried on here, and is answered where it rests. A repeat
 //! with the same key answers from that same point of the stream, byte for byte, whatever happened
 //! to the checkout since.
 
@@ -8,7 +8,7 @@ use api_kit::{Api, Body, Caller, Class, Deadline, NoBody, Path, Permission, Prob
 use axum::extract::State;
 use axum::response::Response;
 use commands::checkout::{
-    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView, InStock,
+    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView,
 };
 use commands::payment::PaymentError;
 use commands::{CommandError, Done};
@@ -23,12 +23,14 @@ use crate::sender::{KeyedSender, Sender};
 mod answer;
 mod body;
 mod crowd;
+mod drive;
 mod problem;
 mod rest;
 
 use answer::{Asked, CheckoutBody, answer};
 use body::{BeginCheckout, CompleteCheckout, ConfirmAction};
 pub use crowd::Crowd;
+pub use drive::Driver;
 use problem::problem;
 
 pub(crate) fn api() -> Api<WriteState> {
@@ -61,12 +63,11 @@ async fn begin(
     let variants = new.lines.iter().map(|line| line.variant_id).take(use_case::LINES_MAX).collect();
     // Kept until the process rests: what it does then is what the turn is for.
     let _turns = state.crowd.turns(sender.store_id(), variants, sender.deadline()).await?;
-    let in_stock = use_case::in_stock(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
-    let begun = match in_stock {
-        InStock::Short(lines) => return Err(problem::insufficient_stock(&lines)),
-        InStock::Enough => use_case::begin_first(&state.ctx, &intent, new).await,
-        InStock::Repeat => use_case::begin(&state.ctx, &intent, new).await,
-    };
+    let short = use_case::shortages(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
+    if !short.is_empty() {
+        return Err(problem::insufficient_stock(&short));
+    }
+    let begun = use_case::begin(&state.ctx, &intent, new).await;
     let begun = begun.map_err(problem::not_begun)?;
     let journey = Journey::of(&sender, begun.checkout_id);
     let mut response = journey.rested(&state, Asked::Begin, begun.done).await?;
@@ -98,7 +99,7 @@ async fn complete(
     Path(id): Path<CheckoutId>,
     Body { value, .. }: Body<CompleteCheckout>,
 ) -> Result<Response, Problem> {
-    let payment_method = value.payment_method(&state.provider)?;
+    let payment_method = value.payment_method(state.driver.payments())?;
     // Of the token and not of the body: a stored hash of a card number would give it away.
     let digest: [u8; 32] = Sha256::digest(&payment_method).into();
     let intent = sender.intent(&digest);
@@ -195,7 +196,7 @@ impl Journey {
         done: Done,
     ) -> Result<Response, Problem> {
         fail_point!("write-api::before-rest");
-        let view = rest::rest(&state.ctx, self, done.position).await?;
+        let view = rest::rest(state, self, done).await?;
         fail_point!("write-api::after-rest");
         let view = match view {
             Some(view) => view,

@@ -5,7 +5,6 @@
 
 use api_kit::Api;
 use commands::Ctx;
-use providers::payment::PaymentProvider;
 
 mod answer;
 mod catalog;
@@ -15,15 +14,15 @@ mod order;
 mod refusal;
 mod sender;
 
-pub use checkout::Crowd;
+pub use checkout::{Crowd, Driver};
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct WriteState {
     /// The log, the clock and the ids.
     pub ctx: Ctx,
-    /// Makes tokens of card numbers.
-    pub provider: PaymentProvider,
+    /// Carries on what requests begin.
+    pub driver: Driver,
     /// Who waits to buy what.
     pub crowd: Crowd,
 }

@@ -18,7 +18,9 @@ use sqlx::postgres::PgPoolOptions;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
-use crate::{Crowd, WriteState};
+use sagas::SagaCtx;
+
+use crate::{Crowd, Driver, WriteState};
 
 fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
@@ -32,7 +34,8 @@ fn new_id() -> Uuid {
 fn app() -> (Router, String) {
     let pool = PgPoolOptions::new().acquire_timeout(Duration::from_millis(50));
     let pool = pool.connect_lazy("postgres://nobody@127.0.0.1:1/none").unwrap();
-    let ctx = Ctx { engine: Engine::new(pool, new_id), now: Arc::new(noon), new_id };
+    let engine = Engine::new(pool.clone(), new_id);
+    let ctx = Ctx { engine, now: Arc::new(noon), new_id };
     let provider = PaymentProvider::Sandbox(Sandbox::default());
     let (router, _) = crate::api().finish().unwrap();
     let keys = TokenKeys::generate().unwrap().0;
@@ -44,7 +47,8 @@ fn app() -> (Router, String) {
         lifetime: TimeDelta::hours(1),
     };
     let token = keys.issue(&request, noon());
-    let router = router.with_state(WriteState { ctx, provider, crowd: Crowd::default() });
+    let driver = Driver::new(SagaCtx::new(ctx.clone(), pool, provider));
+    let router = router.with_state(WriteState { ctx, driver, crowd: Crowd::default() });
     (Edge::new(keys, noon, new_id).wrap(router), token)
 }
 

@@ -139,29 +139,26 @@ pub fn new_checkout_id(intent: &Intent) -> CheckoutId {
 
 /// Begins a checkout: its process holds the stock and, with `payment_method`, pays.
 ///
-/// A repeat of the command gets the first answer, whatever became of the catalogue since. One look
-/// in the log for that, beside what [`begin_first`] takes.
+/// A repeat of the command gets the first answer, whatever became of the catalogue since. Looks up
+/// each variant once, a few at a time.
 pub async fn begin(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begun, BeginError> {
-    if let Some(first) = ctx.engine.command(intent.store_id.0, intent.command_id.0).await? {
-        if first.fingerprint != intent.fingerprint {
-            return Err(CommandError::KeyReused.into());
-        }
-        let checkout_id = new_checkout_id(intent);
-        let (id, version, position) = (checkout_id.0, first.version, first.position);
-        return Ok(Begun { checkout_id, done: Done { id, version, position, replayed: true } });
+    let begun = begin_anew(ctx, intent, new).await;
+    if !matches!(begun, Err(BeginError::Lines(_))) {
+        return begun;
     }
-    begin_first(ctx, intent, new).await
+    // These lines could have been bought when the command came first.
+    let Some(first) = ctx.engine.command(intent.store_id.0, intent.command_id.0).await? else {
+        return begun;
+    };
+    if first.fingerprint != intent.fingerprint {
+        return Err(CommandError::KeyReused.into());
+    }
+    let checkout_id = new_checkout_id(intent);
+    let (id, version, position) = (checkout_id.0, first.version, first.position);
+    Ok(Begun { checkout_id, done: Done { id, version, position, replayed: true } })
 }
 
-/// As [`begin`], for a command that was not known a moment ago. Should it be by now, then it gets
-/// the first answer as well, unless its lines cannot be bought any more.
-///
-/// Looks up each variant once, a few at a time.
-pub async fn begin_first(
-    ctx: &Ctx,
-    intent: &Intent,
-    new: NewCheckout,
-) -> Result<Begun, BeginError> {
+async fn begin_anew(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begun, BeginError> {
     let checkout_id = new_checkout_id(intent);
     check_limits(&new)?;
     let offers = offers(ctx, intent, &new.lines).await?;

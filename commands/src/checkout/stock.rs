@@ -17,73 +17,48 @@ use crate::{
 /// Variants asked about at a time.
 const AT_ONCE: usize = 8;
 
-/// What there is to say before a checkout begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InStock {
-    /// Nothing is short as far as anybody knows, and this command has begun no checkout yet.
-    Enough,
-    /// This command began a checkout before: its answer is what it was.
-    Repeat,
-    /// Too little is left of these variants. At least one.
-    Short(Vec<Shortage>),
-}
-
-/// Whether there is enough for these lines now. That there is promises nothing: only the process
-/// of the checkout holds stock. Lines that are none to begin with are for [`super::begin`] to judge,
-/// and count as a repeat, so that it looks for itself.
-pub async fn in_stock(
+/// The variants of which too little is left for these lines; none as far as anybody knows, which
+/// promises nothing: only the process of the checkout holds stock. None as well if this command
+/// began a checkout before, whose answer is what it was, and if a line is none to begin with, which
+/// [`super::begin`] judges.
+pub async fn shortages(
     ctx: &Ctx,
     intent: &Intent,
     lines: &[NewLine],
-) -> Result<InStock, CommandError<CheckoutError>> {
+) -> Result<Vec<Shortage>, CommandError<CheckoutError>> {
     let fit = |line: &NewLine| (1..=QUANTITY_MAX).contains(&line.quantity);
-    if lines.is_empty() || LINES_MAX < lines.len() || !lines.iter().all(fit) {
-        return Ok(InStock::Repeat);
+    if LINES_MAX < lines.len() || !lines.iter().all(fit) {
+        return Ok(vec![]);
     }
     let mut units: BTreeMap<VariantId, u32> = BTreeMap::new();
     for line in lines {
         *units.entry(line.variant_id).or_default() += line.quantity;
     }
-    let asked = stream::iter(units.into_iter().enumerate()).map(async |(index, wanted)| {
-        // The first goes by the command's own id, so that the same look-up finds a repeat.
-        let intent = match index {
-            0 => Intent { expected: None, ..intent.clone() },
-            _ => intent.step(&format!("require {}", wanted.0)),
-        };
-        require(ctx, &intent, wanted).await
-    });
-    let asked: Vec<Stock> = asked.buffered(AT_ONCE).try_collect().await?;
-    if asked.iter().any(|stock| matches!(stock, Stock::Repeat)) {
-        return Ok(InStock::Repeat);
-    }
-    let short = |stock| match stock {
-        Stock::Short(shortage) => Some(shortage),
-        Stock::Enough | Stock::Repeat => None,
-    };
-    let short: Vec<Shortage> = asked.into_iter().filter_map(short).collect();
-    Ok(if short.is_empty() { InStock::Enough } else { InStock::Short(short) })
+    let asked = stream::iter(units).map(|wanted| short(ctx, intent, wanted));
+    let short: Vec<Option<Shortage>> = asked.buffered(AT_ONCE).try_collect().await?;
+    Ok(short.into_iter().flatten().collect())
 }
 
-enum Stock {
-    Enough,
-    Short(Shortage),
-    Repeat,
-}
-
-async fn require(
+async fn short(
     ctx: &Ctx,
     intent: &Intent,
     (variant_id, requested): (VariantId, u32),
-) -> Result<Stock, CommandError<CheckoutError>> {
+) -> Result<Option<Shortage>, CommandError<CheckoutError>> {
     use CommandError as E;
-    match inventory::require(ctx, intent, variant_id, requested).await {
-        Ok(done) if done.replayed => Ok(Stock::Repeat),
+    let enough = inventory::seems_enough(ctx, intent, variant_id, requested).await;
+    if enough.map_err(E::Store)? {
+        return Ok(None);
+    }
+    // Nobody is turned away for what only this process believes. By the command's own id, so that
+    // the same look-up finds a repeat: it has taken the stock itself, perhaps the last of it.
+    let intent = Intent { expected: None, ..intent.clone() };
+    match inventory::require(ctx, &intent, variant_id, requested).await {
         Err(E::Rejected(StockItemError::InsufficientStock { available, .. })) => {
             let available = u32::try_from(available).unwrap_or(u32::MAX);
-            Ok(Stock::Short(Shortage { variant_id, requested, available }))
+            Ok(Some(Shortage { variant_id, requested, available }))
         }
-        // No other refusal keeps a checkout from beginning.
-        Ok(_) | Err(E::Rejected(_)) => Ok(Stock::Enough),
+        // No other refusal keeps a checkout from beginning, and a repeat has its answer.
+        Ok(_) | Err(E::Rejected(_)) => Ok(None),
         Err(E::Stale { current }) => Err(E::Stale { current }),
         Err(E::KeyReused) => Err(E::KeyReused),
         Err(E::Taken { scope, key }) => Err(E::Taken { scope, key }),

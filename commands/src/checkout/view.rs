@@ -10,7 +10,7 @@ use event_schemas::{
     order::{Charge, OrderLine},
     payment::PaymentAction,
 };
-use event_store::{StoreError, read};
+use event_store::{Recorded, StoreError};
 use serde::Serialize;
 
 use super::{CHECKOUT, Checkout, Decline, Phase, Stuck, Waiting};
@@ -127,30 +127,18 @@ pub async fn settled(
     checkout_id: CheckoutId,
     position: i64,
 ) -> Result<Option<CheckoutView>, StoreError> {
-    let mut conn = ctx.engine.pool().acquire().await?;
-    let stream = ("checkout", checkout_id.0);
     let mut checkout = Checkout::default();
-    let mut version = 0;
-    loop {
-        let window =
-            read::read_stream(&mut conn, store_id.0, stream, version, read::WINDOW).await?;
-        if window.is_empty() {
-            return Ok(None);
-        }
-        for event in window {
-            let decoded =
-                (CHECKOUT.decode)(&event.event_type, event.schema_version, &event.payload);
-            let position_of = event.position;
-            checkout.apply(decoded.map_err(|source| StoreError::Decode {
-                position: position_of,
-                source: source.into(),
-            })?);
-            version = event.version;
-            if position <= event.position && checkout.rests() {
-                return Ok(view(checkout_id, &checkout, (version, event.position)));
-            }
+    for event in ctx.engine.history(store_id.0, Checkout::TYPE, checkout_id.0).await? {
+        let Recorded { position: at, version, .. } = event;
+        let decoded = (CHECKOUT.decode)(&event.event_type, event.schema_version, &event.payload);
+        checkout.apply(
+            decoded.map_err(|source| StoreError::Decode { position: at, source: source.into() })?,
+        );
+        if position <= at && checkout.rests() {
+            return Ok(view(checkout_id, &checkout, (version, at)));
         }
     }
+    Ok(None)
 }
 
 fn view(

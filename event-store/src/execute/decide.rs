@@ -5,7 +5,9 @@ use std::sync::Arc;
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent as _};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+use super::TURN_WAIT_MAX;
 use crate::append::{NewEvent, Unit, check_limits};
 use crate::appender::{Entry, Settled};
 use crate::chain::Chain;
@@ -46,6 +48,28 @@ impl<A: 'static + Send> Taken<A> {
 }
 
 impl Engine {
+    /// Looks at an aggregate as this process knows it, with every decision that is on its way. Free
+    /// of round trips where it is known. It may lack what another process has stored: for questions
+    /// whose answer promises nothing.
+    pub async fn glance<A, T>(
+        &self,
+        kind: &'static Kind<A>,
+        (store_id, id): (Uuid, Uuid),
+        look: impl FnOnce(&A) -> T,
+    ) -> Result<T, StoreError>
+    where
+        A: Aggregate + 'static,
+    {
+        let key = StreamKey::of::<A>(store_id, id);
+        let seat = self.shared.mailboxes.enter(key).ok_or(StoreError::Busy)?;
+        let turn = tokio::time::timeout(TURN_WAIT_MAX, seat.turn()).await;
+        let mut cell = turn.map_err(|_| StoreError::Busy)?;
+        let taken = self.take(&mut cell, kind, key).await?;
+        let seen = look(&taken.state);
+        taken.put_back(&mut cell);
+        Ok(seen)
+    }
+
     /// Decides on the state in the cell, which is read first if it is not there.
     pub(super) async fn decide_on<A>(
         &self,

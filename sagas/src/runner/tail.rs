@@ -1,7 +1,8 @@
 //! The tail of the log: events that concern a process become rows that are due.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use chrono::{DateTime, Duration, Utc};
 use event_schemas::{
     ids::{CheckoutId, StoreId},
     metadata::Metadata,
@@ -23,10 +24,11 @@ const CHECKPOINT: &str = "saga";
 
 const CATEGORIES: &[&str] = &["checkout", "order", "payment"];
 
-/// What people and other processes do to a process; what it does itself wakes nobody. The ends of
-/// checkouts stand here so that a checkout that began and ended in one go wakes nobody either.
+/// What people and other processes do to a process, and where it comes to rest; the rest of what it
+/// does itself wakes nobody.
 const TYPES: &[&str] = &[
     "CheckoutStarted",
+    "CheckoutStockSecured",
     "PaymentStarted",
     "CheckoutCompensationStarted",
     "CheckoutCompleted",
@@ -35,6 +37,13 @@ const TYPES: &[&str] = &[
     "OrderCancellationRequested",
     "OrderRefundRequested",
 ];
+
+/// When somebody looks after a checkout whose shopper shall pay: most have paid by then. A runner
+/// that looks finds out when the hold ends.
+const AT_LEISURE: Duration = Duration::minutes(1);
+
+/// Version of a checkout that holds its stock and waits for a payment: it has begun, and that.
+const UNPAID: i64 = 2;
 
 /// Events taken at a time.
 const WINDOW: i64 = 500;
@@ -72,7 +81,8 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
     fail_point!("saga::before-arm");
     tx.commit().await?;
     fail_point!("saga::after-arm");
-    Ok(Tailed { armed: !woken.is_empty(), more: read.more })
+    let armed = woken.values().any(|due| due.at(ctx).is_some_and(|due_at| due_at <= ctx.now()));
+    Ok(Tailed { armed, more: read.more })
 }
 
 /// Passes over the events after `from` and up to `through`, of which the caller knows that they
@@ -91,62 +101,145 @@ pub async fn pass_over(pool: &PgPool, from: i64, through: i64) -> Result<(), Dri
 
 type Key = (StoreId, Process, Uuid);
 
-/// The processes that events concern.
-fn woken(events: &[Recorded]) -> BTreeSet<Key> {
-    let mut woken = BTreeSet::new();
+/// When a process has to be driven after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// Whoever made the event, then, drives it at once; somebody else has to only if they do not
+    /// come to the end.
+    IfLeft(DateTime<Utc>),
+    AtLeisure(DateTime<Utc>),
+    Never,
+}
+
+impl Due {
+    fn at(self, ctx: &SagaCtx) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Now => Some(ctx.now()),
+            Self::IfLeft(since) => Some(since + ctx.grace),
+            Self::AtLeisure(since) => Some(since + AT_LEISURE),
+            Self::Never => None,
+        }
+    }
+}
+
+/// The processes that events concern, each with what its last event asks for.
+fn woken(events: &[Recorded]) -> BTreeMap<Key, Due> {
+    let mut woken = BTreeMap::new();
     for event in events {
-        let store_id = StoreId(event.store_id);
-        match (event.category.as_str(), event.event_type.as_str()) {
-            ("checkout", "CheckoutCompleted" | "CheckoutFailed") => {
-                woken.remove(&(store_id, Process::Checkout, event.stream_id));
-            }
-            ("checkout", _) => {
-                woken.insert((store_id, Process::Checkout, event.stream_id));
-            }
-            ("payment", _) => {
-                if let Some(checkout_id) = journey(event) {
-                    woken.insert((store_id, Process::Checkout, checkout_id.0));
-                }
-            }
-            _ => {
-                woken.insert((store_id, Process::Order, event.stream_id));
-            }
+        if let Some((key, due)) = wake(event) {
+            woken.insert(key, due);
         }
     }
     woken
 }
 
-/// The checkout an event belongs to: every event of a payment names it.
-fn journey(event: &Recorded) -> Option<CheckoutId> {
-    let metadata: Metadata = serde_json::from_slice(&event.metadata).ok()?;
-    metadata.correlation_id.parse().ok()
+fn wake(event: &Recorded) -> Option<(Key, Due)> {
+    let store_id = StoreId(event.store_id);
+    let (process, id) = match event.category.as_str() {
+        "checkout" => (Process::Checkout, event.stream_id),
+        // Every event of a payment names the checkout.
+        "payment" => {
+            (Process::Checkout, metadata(event)?.correlation_id.parse::<CheckoutId>().ok()?.0)
+        }
+        _ => (Process::Order, event.stream_id),
+    };
+    let since = metadata(event).map(|metadata| metadata.occurred_at);
+    let due = match (event.event_type.as_str(), since) {
+        ("CheckoutCompleted", _) => Due::Never,
+        // With a payment started before, it goes on at once, as that asks for.
+        ("CheckoutStockSecured", _) if event.version != UNPAID => return None,
+        ("CheckoutStockSecured", Some(since)) => Due::AtLeisure(since),
+        (_, Some(since)) if process == Process::Checkout => Due::IfLeft(since),
+        _ => Due::Now,
+    };
+    Some(((store_id, process, id), due))
 }
 
-/// The generation of a row is where its wake-up came from, so that no other wake-up ever has the
-/// same, whatever was lost in a crash or removed meanwhile.
+fn metadata(event: &Recorded) -> Option<Metadata> {
+    serde_json::from_slice(&event.metadata).ok()
+}
+
+/// Puts each process to its time, or its row away. The generation of a row is where its wake-up
+/// came from, so that no other wake-up ever has the same, whatever was lost in a crash or removed
+/// meanwhile.
 async fn arm(
     conn: &mut PgConnection,
-    woken: &BTreeSet<Key>,
+    woken: &BTreeMap<Key, Due>,
     through: i64,
     ctx: &SagaCtx,
 ) -> Result<(), sqlx::Error> {
-    let stores: Vec<Uuid> = woken.iter().map(|(store_id, ..)| store_id.0).collect();
-    let processes: Vec<String> =
-        woken.iter().map(|(_, process, _)| process.name().to_owned()).collect();
-    let ids: Vec<Uuid> = woken.iter().map(|(.., id)| *id).collect();
-    sqlx::query!(
-        "INSERT INTO process.work AS w (store_id, process, id, due_at, generation)
-         SELECT store_id, process, id, $4, $5
-           FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS woken(store_id, process, id)
-             ON CONFLICT (store_id, process, id) DO UPDATE
-            SET due_at = least(w.due_at, $4), generation = greatest(w.generation, $5)",
-        &stores,
-        &processes,
-        &ids,
-        ctx.now(),
-        through
-    )
-    .execute(conn)
-    .await?;
+    let (mut ended, mut armed) = (Rows::default(), Rows::default());
+    for (key, due) in woken {
+        match due.at(ctx) {
+            Some(due_at) => armed.push(*key, due_at),
+            None => ended.push(*key, ctx.now()),
+        }
+    }
+    if !ended.ids.is_empty() {
+        ended.remove(&mut *conn).await?;
+    }
+    if !armed.ids.is_empty() {
+        armed.write(conn, through, ctx.now() + ctx.grace).await?;
+    }
     Ok(())
+}
+
+/// Rows of `process.work`, as columns.
+#[derive(Default)]
+struct Rows {
+    stores: Vec<Uuid>,
+    processes: Vec<&'static str>,
+    ids: Vec<Uuid>,
+    due_at: Vec<DateTime<Utc>>,
+}
+
+impl Rows {
+    fn push(&mut self, (store_id, process, id): Key, due_at: DateTime<Utc>) {
+        self.stores.push(store_id.0);
+        self.processes.push(process.name());
+        self.ids.push(id);
+        self.due_at.push(due_at);
+    }
+
+    /// What is due by `soon` never makes a row due later, and what is not never makes it sooner.
+    async fn write(
+        &self,
+        conn: &mut PgConnection,
+        through: i64,
+        soon: DateTime<Utc>,
+    ) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "INSERT INTO process.work AS w (store_id, process, id, due_at, generation)
+             SELECT woken.*, $5
+               FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS woken
+                 ON CONFLICT (store_id, process, id) DO UPDATE
+                SET due_at = CASE WHEN EXCLUDED.due_at <= $6 THEN least(w.due_at, EXCLUDED.due_at)
+                                  ELSE greatest(w.due_at, EXCLUDED.due_at) END,
+                    generation = greatest(w.generation, EXCLUDED.generation)",
+            &self.stores,
+            &self.processes as &[&str],
+            &self.ids,
+            &self.due_at,
+            through,
+            soon
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    async fn remove(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "DELETE FROM process.work w
+              USING unnest($1::uuid[], $2::text[], $3::uuid[]) AS ended (store_id, process, id)
+              WHERE (w.store_id, w.process, w.id) = (ended.store_id, ended.process, ended.id)",
+            &self.stores,
+            &self.processes as &[&str],
+            &self.ids
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
 }

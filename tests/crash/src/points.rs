@@ -35,16 +35,28 @@ impl Slot {
     /// The fail points that such a process can die at.
     pub fn points(self) -> Vec<&'static str> {
         let areas: &[&str] = match self {
-            Slot::Write(_) => &["write-api", "engine"],
+            // A request carries on what it begins; only the runners read of it and take it up.
+            Slot::Write(_) => &["write-api", "engine", "saga"],
             Slot::Saga(_) => &["saga", "timer", "engine"],
             Slot::Projector(_) => &["projector"],
             Slot::Read => &[],
         };
         let of_areas =
             |point: &&&str| areas.contains(&point.split("::").next().unwrap_or_default());
-        POINTS.iter().filter(of_areas).copied().collect()
+        let reached =
+            |point: &&&str| !matches!(self, Slot::Write(_)) || !OF_RUNNERS.contains(point);
+        POINTS.iter().filter(of_areas).filter(reached).copied().collect()
     }
 }
+
+/// Points that only the process manager passes.
+const OF_RUNNERS: &[&str] = &[
+    "saga::before-arm",
+    "saga::after-arm",
+    "saga::after-claim",
+    "saga::before-put",
+    "saga::after-put",
+];
 
 /// Every fail point of the program, in the order in which a purchase passes them.
 pub const POINTS: &[&str] = &[
@@ -56,6 +68,7 @@ pub const POINTS: &[&str] = &[
     "engine::after-snapshot",
     "engine::before-reply",
     "write-api::before-rest",
+    "write-api::before-drive",
     "saga::before-arm",
     "saga::after-arm",
     "saga::after-claim",

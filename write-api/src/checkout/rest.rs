@@ -1,14 +1,15 @@
-//! Waiting for the process of a checkout to rest, so that one call gives one answer.
+//! Carrying the process of a checkout on until it rests, so that one call gives one answer.
 
 use std::time::Duration;
 
 use api_kit::Problem;
 use commands::checkout::{self, CheckoutView};
-use commands::{CommandError, Ctx};
+use commands::{CommandError, Done};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Journey;
 use super::problem::problem;
+use crate::WriteState;
 
 /// Longest wait. A checkout takes some ten milliseconds; after this the client asks again.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -24,25 +25,36 @@ const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// they wait for.
 const PAUSE_PART: u32 = 3;
 
-/// The checkout at its first rest at or after `position`, or `None` if that takes too long, for us
-/// or for the client.
+/// The checkout at its first rest at or after what is `done`, or `None` if that takes too long, for
+/// us or for the client.
 pub(super) async fn rest(
-    ctx: &Ctx,
+    state: &WriteState,
     journey: Journey,
-    position: i64,
+    done: Done,
 ) -> Result<Option<CheckoutView>, Problem> {
     let Journey { store_id, id, deadline } = journey;
+    let look = async || {
+        let view = checkout::settled(&state.ctx, store_id, id, done.position).await;
+        view.map_err(|error| problem(CommandError::Store(error)))
+    };
+    // What was done long ago has most likely come to rest.
+    if done.replayed
+        && let Some(view) = look().await?
+    {
+        return Ok(Some(view));
+    }
     let began = Instant::now();
     let wait_max = deadline.within(WAIT_MAX);
-    let mut appended = ctx.engine.appended();
+    state.driver.drive(journey, began + wait_max).await;
+    let mut appended = state.ctx.engine.appended();
     loop {
         appended.mark_unchanged();
-        let view = checkout::settled(ctx, store_id, id, position).await;
-        let view = view.map_err(|error| problem(CommandError::Store(error)))?;
+        let view = look().await?;
         let waited = began.elapsed();
         if view.is_some() || wait_max <= waited {
             return Ok(view);
         }
+        // A runner or another request is at it.
         let pause = PAUSE_MIN.max(waited / PAUSE_PART).min(wait_max.saturating_sub(waited));
         sleep(pause).await;
         // Whichever comes first; both mean: look again.

@@ -181,15 +181,16 @@ impl Shop {
         let token = keys.issue(&request, ctx.now());
         let (refusals, journal) = refusals::journal();
         let door = Door { keys, limits: Limits::default(), refusals };
+        let saga = SagaCtx::new(
+            Ctx { engine, ..ctx.clone() },
+            process.clone(),
+            PaymentProvider::Sandbox(Sandbox::default()),
+        );
         Shop {
             token,
             journal: keep_journal(journal, pools[0].clone()),
-            router: conche::http::both(door, &ctx, reads, reader.clone()).unwrap(),
-            saga: SagaCtx::new(
-                Ctx { engine, ..ctx.clone() },
-                process.clone(),
-                PaymentProvider::Sandbox(Sandbox::default()),
-            ),
+            router: conche::http::both(door, &ctx, saga.clone(), reads, reader.clone()).unwrap(),
+            saga,
             ctx,
             pools,
             clock,

@@ -1,0 +1,61 @@
+//! Carrying the process of a checkout on, here and now: whoever asked for it waits for it.
+//!
+//! The runners of `sagas` would come to it as well, but only after they have read of it in the log.
+//! They take up what is left here: by a crash, by a provider that does not answer, or because too
+//! many came at once.
+
+use std::sync::Arc;
+
+use fail::fail_point;
+use sagas::{SagaCtx, drive_checkout};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::Journey;
+
+/// Processes that one process carries on at once. Each waits for the disk most of the time, and
+/// what many store at once is one flush.
+const AT_ONCE: usize = 128;
+
+/// Drives processes of checkouts. Cheap to clone; all clones share the bound.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    saga: SagaCtx,
+    places: Arc<Semaphore>,
+}
+
+impl Driver {
+    /// `saga` acts with an engine beside that of the requests, so that a crowd of them does not
+    /// take its places.
+    pub fn new(saga: SagaCtx) -> Driver {
+        Driver { saga, places: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Who moves the money.
+    pub(super) fn payments(&self) -> &providers::payment::PaymentProvider {
+        &self.saga.payments
+    }
+
+    /// Carries a checkout on as far as it goes. Returns then, or at `until`; what is under way is
+    /// not cut off by that, nor by a client that hangs up.
+    pub(super) async fn drive(&self, journey: Journey, until: Instant) {
+        let place = timeout_at(until, Arc::clone(&self.places).acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return };
+        let (ended, end) = oneshot::channel::<()>();
+        let saga = self.saga.clone();
+        let work = async move {
+            if let Err(error) = drive_checkout(&saga, journey.store_id, journey.id).await {
+                tracing::debug!(?error, checkout = %journey.id, "left to the runners");
+            }
+            drop((place, ended));
+        };
+        fail_point!("write-api::before-drive");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends by itself; a runner takes up what a shutdown cuts off"
+        )]
+        tokio::spawn(work);
+        // It ends by being dropped.
+        let _ = timeout_at(until, end).await;
+    }
+}
