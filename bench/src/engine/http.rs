@@ -1,7 +1,7 @@
 //! Checkouts through HTTP, and the same commands without it.
 //!
-//! Both begin a checkout for one unit of one product and wait until its stock is held, which the
-//! process manager does with further commands. Both work on the same cluster, one after the other,
+//! Both begin a checkout for one unit of one product and have its stock held, which takes further
+//! commands. Both work on the same cluster, one after the other,
 //! with the same pools, process manager and read models around them.
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -18,12 +18,9 @@ use event_schemas::{
     order::Channel,
 };
 use event_store::pool::Role;
+use sagas::{SagaCtx, drive_checkout};
 use serde::Serialize;
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, task::JoinSet};
 
 use super::measure::Spans;
 use crate::{
@@ -36,12 +33,6 @@ use crate::{
 
 /// Clients at once.
 const CLIENTS: usize = 64;
-
-/// Longest pause between two looks at a checkout, as the API has it.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
-/// Shortest pause, and the part of the time waited so far that a pause is at least.
-const PAUSE_MIN: Duration = Duration::from_millis(2);
-const PAUSE_PART: u32 = 3;
 
 /// Checkouts of one round.
 #[derive(Clone, Debug, Serialize)]
@@ -116,7 +107,8 @@ async fn with_roles(data_dir: &Path, shop: &Shop, spans: Spans) -> anyhow::Resul
     let ctx = roles::ctx(&place.database).await?;
     let (switch, stopped) = watch::channel(false);
     let mut beside = JoinSet::new();
-    beside.spawn(sagas::run(roles::saga_ctx(&place.database, &ctx).await?, stopped.clone()));
+    let saga = roles::saga_ctx(&place.database, &ctx).await?;
+    beside.spawn(sagas::run(saga.clone(), stopped.clone()));
     for projection in projections::ALL {
         let pool = place.database.pool(Role::Projector).await?;
         let (appended, stopped) = (ctx.engine.appended(), stopped.clone());
@@ -124,7 +116,7 @@ async fn with_roles(data_dir: &Path, shop: &Shop, spans: Spans) -> anyhow::Resul
             projections::run(pool, projection, appended, stopped).await;
         });
     }
-    let checkouts = closed(spans, begin(&ctx, shop, true)).await?;
+    let checkouts = closed(spans, begin(&ctx, shop, Some(saga))).await?;
     switch.send_replace(true);
     while beside.join_next().await.is_some() {}
     close(place, ctx).await?;
@@ -135,7 +127,7 @@ async fn with_roles(data_dir: &Path, shop: &Shop, spans: Spans) -> anyhow::Resul
 async fn alone(data_dir: &Path, shop: &Shop, spans: Spans) -> anyhow::Result<Checkouts> {
     let place = Place::open(data_dir).await?;
     let ctx = roles::ctx(&place.database).await?;
-    let checkouts = closed(spans, begin(&ctx, shop, false)).await?;
+    let checkouts = closed(spans, begin(&ctx, shop, None)).await?;
     close(place, ctx).await?;
     Ok(checkouts)
 }
@@ -146,18 +138,18 @@ async fn close(place: Place, ctx: Ctx) -> anyhow::Result<()> {
     place.close().await
 }
 
-/// What a client does: begins a checkout and, if `held`, waits until its stock is.
+/// What a client does: begins a checkout and, with `saga`, has its stock held, as the API does.
 fn begin(
     ctx: &Ctx,
     shop: &Shop,
-    held: bool,
+    saga: Option<SagaCtx>,
 ) -> impl Fn(usize, u64) -> futures::future::BoxFuture<'static, anyhow::Result<u32>>
 + Clone
 + Send
 + 'static {
     let (ctx, shop) = (Arc::new(ctx.clone()), shop.clone());
     move |client, turn| {
-        let (ctx, shop) = (ctx.clone(), shop.clone());
+        let (ctx, shop, saga) = (ctx.clone(), shop.clone(), saga.clone());
         Box::pin(async move {
             let line = NewLine {
                 variant_id: shop.variant(client, turn).parse::<VariantId>()?,
@@ -166,8 +158,11 @@ fn begin(
             };
             let intent = intent(&ctx);
             let begun = checkout::begin(&ctx, &intent, cart(line)).await?;
-            if held {
-                wait(&ctx, &intent, &begun).await?;
+            if let Some(saga) = saga {
+                drive_checkout(&saga, intent.store_id, begun.checkout_id).await?;
+                let (store, position) = (intent.store_id, begun.done.position);
+                let view = checkout::settled(&ctx, store, begun.checkout_id, position).await?;
+                view.context("a checkout does not rest")?;
             }
             Ok(1)
         })
@@ -201,24 +196,5 @@ fn cart(line: NewLine) -> NewCheckout {
         hold_until: None,
         backdated_to: None,
         payment_method: None,
-    }
-}
-
-/// Looks at the checkout as often as the API does until it rests.
-async fn wait(ctx: &Ctx, intent: &Intent, begun: &checkout::Begun) -> anyhow::Result<()> {
-    let start = tokio::time::Instant::now();
-    let mut appended = ctx.engine.appended();
-    loop {
-        appended.mark_unchanged();
-        let (store, position) = (intent.store_id, begun.done.position);
-        let view = checkout::settled(ctx, store, begun.checkout_id, position).await?;
-        if view.is_some() {
-            return Ok(());
-        }
-        let waited = start.elapsed();
-        (waited < Duration::from_secs(30)).then_some(()).context("a checkout does not rest")?;
-        let pause = PAUSE_MIN.max(waited / PAUSE_PART);
-        sleep(pause).await;
-        let _ = timeout(LOOK_AGAIN.saturating_sub(pause), appended.changed()).await;
     }
 }

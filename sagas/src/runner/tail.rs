@@ -81,7 +81,11 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
     fail_point!("saga::before-arm");
     tx.commit().await?;
     fail_point!("saga::after-arm");
-    let armed = woken.values().any(|due| due.at(ctx).is_some_and(|due_at| due_at <= ctx.now()));
+    let armed = woken.values().any(|due| match due {
+        Due::Now => true,
+        Due::IfLeft(since) => *since + ctx.grace <= ctx.now(),
+        Due::AtLeisure(_) | Due::Never => false,
+    });
     Ok(Tailed { armed, more: read.more })
 }
 
@@ -110,17 +114,6 @@ enum Due {
     IfLeft(DateTime<Utc>),
     AtLeisure(DateTime<Utc>),
     Never,
-}
-
-impl Due {
-    fn at(self, ctx: &SagaCtx) -> Option<DateTime<Utc>> {
-        match self {
-            Self::Now => Some(ctx.now()),
-            Self::IfLeft(since) => Some(since + ctx.grace),
-            Self::AtLeisure(since) => Some(since + AT_LEISURE),
-            Self::Never => None,
-        }
-    }
 }
 
 /// The processes that events concern, each with what its last event asks for.
@@ -169,18 +162,23 @@ async fn arm(
     through: i64,
     ctx: &SagaCtx,
 ) -> Result<(), sqlx::Error> {
-    let (mut ended, mut armed) = (Rows::default(), Rows::default());
+    let (mut ended, mut soon, mut late) = (Rows::default(), Rows::default(), Rows::default());
     for (key, due) in woken {
-        match due.at(ctx) {
-            Some(due_at) => armed.push(*key, due_at),
-            None => ended.push(*key, ctx.now()),
+        match due {
+            Due::Never => ended.push(*key, ctx.now()),
+            Due::Now => soon.push(*key, ctx.now()),
+            Due::IfLeft(since) => soon.push(*key, *since + ctx.grace),
+            Due::AtLeisure(since) => late.push(*key, *since + AT_LEISURE),
         }
     }
     if !ended.ids.is_empty() {
         ended.remove(&mut *conn).await?;
     }
-    if !armed.ids.is_empty() {
-        armed.write(conn, through, ctx.now() + ctx.grace).await?;
+    if !soon.ids.is_empty() {
+        soon.wake(&mut *conn, through).await?;
+    }
+    if !late.ids.is_empty() {
+        late.postpone(conn, through, ctx.now() + ctx.grace).await?;
     }
     Ok(())
 }
@@ -202,8 +200,27 @@ impl Rows {
         self.due_at.push(due_at);
     }
 
-    /// What is due by `soon` never makes a row due later, and what is not never makes it sooner.
-    async fn write(
+    async fn wake(&self, conn: &mut PgConnection, through: i64) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "INSERT INTO process.work AS w (store_id, process, id, due_at, generation)
+             SELECT woken.*, $5
+               FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS woken
+                 ON CONFLICT (store_id, process, id) DO UPDATE
+                SET due_at = least(w.due_at, EXCLUDED.due_at),
+                    generation = greatest(w.generation, EXCLUDED.generation)",
+            &self.stores,
+            &self.processes as &[&str],
+            &self.ids,
+            &self.due_at,
+            through
+        )
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Where `soon` is not the time that a runner found out itself, or is finding out.
+    async fn postpone(
         &self,
         conn: &mut PgConnection,
         through: i64,
@@ -214,9 +231,8 @@ impl Rows {
              SELECT woken.*, $5
                FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::timestamptz[]) AS woken
                  ON CONFLICT (store_id, process, id) DO UPDATE
-                SET due_at = CASE WHEN EXCLUDED.due_at <= $6 THEN least(w.due_at, EXCLUDED.due_at)
-                                  ELSE greatest(w.due_at, EXCLUDED.due_at) END,
-                    generation = greatest(w.generation, EXCLUDED.generation)",
+                SET due_at = EXCLUDED.due_at, generation = EXCLUDED.generation
+              WHERE w.due_at <= $6 AND w.leased_until IS NULL",
             &self.stores,
             &self.processes as &[&str],
             &self.ids,
