@@ -1,5 +1,6 @@
 //! Commands for the people who run it and the people who audit it.
 
+pub mod analysts;
 pub mod log;
 pub mod parked;
 pub mod projections;

@@ -92,6 +92,12 @@ pub enum Command {
     /// Read and check the log.
     #[command(subcommand)]
     Log(Log),
+    /// Who may read which store with SQL, in schema `analytics`.
+    #[command(subcommand)]
+    Analysts(Analysts),
+    /// Write data for other programs.
+    #[command(subcommand)]
+    Export(Export),
     /// Take over data of another system, through ordinary commands. Repeating changes nothing.
     #[command(subcommand)]
     Import(Import),
@@ -325,6 +331,47 @@ pub enum Log {
     /// Dense positions, contiguous versions, matching hashes, readable payloads. Exits with 1 if
     /// anything is wrong.
     Check,
+}
+
+/// Who may read which store with SQL.
+#[derive(Debug, Subcommand)]
+pub enum Analysts {
+    /// Let a PostgreSQL role read a store. Repeating changes nothing.
+    Allow(Grant),
+    /// Take a store from a role.
+    Deny(Grant),
+    /// Roles and the ids of their stores.
+    List,
+}
+
+/// A role and a store.
+#[derive(Debug, Args)]
+pub struct Grant {
+    /// Name of the role, made before with `CREATE ROLE … LOGIN`.
+    pub role: String,
+
+    /// Slug of the store.
+    #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
+    pub store: String,
+}
+
+/// Write data for other programs.
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// The star schema of a store: a Parquet file per table, all of one moment.
+    Analytics(ExportAnalytics),
+}
+
+/// The star schema of a store.
+#[derive(Debug, Args)]
+pub struct ExportAnalytics {
+    /// Folder for the files, made if missing; files of the same names are replaced.
+    #[arg(long, value_name = "DIR")]
+    pub parquet: PathBuf,
+
+    /// Slug of the store.
+    #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
+    pub store: String,
 }
 
 /// Take over data of another system.

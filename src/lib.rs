@@ -11,6 +11,7 @@ pub mod crash;
 pub mod database;
 pub mod demo;
 pub mod embedded;
+pub mod export;
 pub mod health;
 pub mod http;
 pub mod import;
@@ -20,7 +21,7 @@ pub mod roles;
 pub mod telemetry;
 pub mod terminal;
 
-use config::{Bench, Command, Config, Import, Log, Place, Projections};
+use config::{Analysts, Bench, Command, Config, Export, Import, Log, Place, Projections};
 use database::{Database, data_dir};
 
 /// Runs the program as its arguments ask.
@@ -72,6 +73,10 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
         }
         Command::Log(ask) => return as_owner(place, async |owner| log(owner, ask).await).await,
         Command::Bench(Bench::Load(load)) => return load::run(place, load).await,
+        Command::Analysts(ask) => {
+            return as_owner(place, async |owner| analysts(owner, ask).await).await;
+        }
+        Command::Export(Export::Analytics(export)) => export::run(place, export).await?,
         Command::Import(Import::Products(file)) => return import::products(place, file).await,
         Command::Import(Import::Orders(file)) => return import::orders(place, file).await,
     }
@@ -105,6 +110,15 @@ async fn projections_command(owner: &PgPool, ask: &Projections) -> anyhow::Resul
             return admin::projections::verify(owner, name.as_deref()).await;
         }
         Projections::Parked(ask) => return admin::parked::run(owner, ask).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn analysts(owner: &PgPool, ask: &Analysts) -> anyhow::Result<ExitCode> {
+    match ask {
+        Analysts::Allow(grant) => admin::analysts::allow(owner, &grant.role, &grant.store).await?,
+        Analysts::Deny(grant) => admin::analysts::deny(owner, &grant.role, &grant.store).await?,
+        Analysts::List => admin::analysts::list(owner).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,7 @@ impl App {
         products::take_over(&self.importer(), &catalogue).await.unwrap()
     }
 
-    async fn import_orders(&self, file: &[u8]) -> Report {
+    pub(crate) async fn import_orders(&self, file: &[u8]) -> Report {
         let mut problems = Problems::default();
         let history = orders::read(file, Currency::GBP, &mut problems);
         assert_eq!(problems.to_string(), "");
@@ -113,7 +113,7 @@ fn books(log: &[Recorded]) -> Books {
 }
 
 /// A file of the real data, unless the folder is missing here.
-fn real_data(file: &str) -> Option<Vec<u8>> {
+pub(crate) fn real_data(file: &str) -> Option<Vec<u8>> {
     let folder = std::env::var_os("CONCHE_TEST_DATA").map(PathBuf::from);
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     let path = folder.unwrap_or(default).join(file);
