@@ -36,9 +36,9 @@ const WORKERS_MAX: usize = 64;
 /// How often a runner looks for work nobody told it about: timers, other processes' appends.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Shortest time between two looks at the log. Most appends are the processes' own and wake nobody;
-/// looking at each of them would cost the server as much as the appends do.
-const PAUSE_MIN: Duration = Duration::from_millis(2);
+/// Shortest time between two looks at the log. Most appends are of processes that somebody drives
+/// already and wake nobody; looking at each of them would cost the server as much as they do.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
 
 /// Pause after the database failed.
 const PAUSE: Duration = Duration::from_secs(1);
