@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use chrono::{DateTime, Utc};
 use event_schemas::ids::{ActorId, StoreId};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::edge::Edge;
@@ -296,6 +297,21 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, Problem> {
         let caller = parts.extensions.get::<Caller>().cloned();
         caller.ok_or_else(|| Problem::internal("a route without a permission asks for a caller"))
+    }
+}
+
+/// When the token of the request ends, for answers that go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Expiry(pub Instant);
+
+impl<S: Sync> FromRequestParts<S> for Expiry {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Expiry, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let now = Edge::of(&parts.extensions)?.now();
+        let left = (caller.expires_at - now).to_std().unwrap_or_default();
+        Ok(Expiry(Instant::now() + left))
     }
 }
 

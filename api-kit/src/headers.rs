@@ -62,6 +62,15 @@ pub struct Validator {
     if_none_match: Option<String>,
 }
 
+/// Of answers that go on.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+pub struct Feed {
+    /// Id of the last event you have got: what comes is after it.
+    #[param(rename = "Last-Event-ID", minimum = 0)]
+    last_event_id: Option<i64>,
+}
+
 /// Headers of every answer to [`Read`].
 const READ_ANSWER: [(&str, Type, &str); 4] = [
     ("X-Position", Type::Integer, "How far the tables behind the answer are."),

@@ -103,13 +103,13 @@ pub mod version;
 #[cfg(test)]
 mod tests;
 
-pub use auth::{Caller, Permission, TokenKeys, TokenRequest, Visitor};
+pub use auth::{Caller, Expiry, Permission, TokenKeys, TokenRequest, Visitor};
 pub use body::{Body, NoBody};
 pub use edge::Edge;
 pub use idempotency::{Idempotency, Replayed, RequiredIdempotency};
 pub use journal::Refused;
 pub use load::{Class, Deadline, Limits};
-pub use page::{Limit, Page, Paging};
+pub use page::{Limit, Page, PageLinks, Paging};
 pub use params::{Path, Query};
 pub use position::{MinPosition, Position};
 pub use problem::{FieldError, Problem, Validation};

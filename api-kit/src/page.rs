@@ -123,6 +123,11 @@ impl Paging {
         key.map(Some).ok_or_else(|| Problem::new("bad_cursor"))
     }
 
+    /// A cursor for the rows after `key`: of a list that also goes on where it found nothing.
+    pub fn cursor(&self, key: &impl Serialize) -> String {
+        write_cursor(self.store_id, self.list, key)
+    }
+
     /// The page of the selected `rows`, at most [`Paging::rows`] of them, in the order they were
     /// selected. `key` is what the list is ordered by, without ties.
     pub fn page<T, K: Serialize>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Page<T> {

@@ -22,6 +22,7 @@ use uuid::Uuid;
 pub mod analytics;
 pub mod catalog;
 pub mod follow;
+pub mod history;
 pub mod order;
 pub mod parked;
 mod progress;

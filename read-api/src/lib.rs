@@ -12,6 +12,7 @@ mod cache;
 mod catalog;
 mod changes;
 mod csv;
+mod events;
 mod follower;
 mod inventory;
 mod live;
@@ -38,6 +39,8 @@ pub fn api() -> Api<Reads> {
         .merge(inventory::api())
         .merge(order::api())
         .merge(analytics::api())
+        .merge(events::api())
+        .merge(live::api())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ mod body;
 mod export;
 mod filter;
 mod list;
-mod timeline;
+pub(crate) mod timeline;
 
 use body::{OrderBody, Parts};
 

@@ -68,12 +68,43 @@ impl Reader {
         self.store_id
     }
 
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
     /// Waits for `X-Min-Position` if there is one, at most [`WAIT_MAX`], and begins to read; unless
     /// by then nobody waits for the answer any more.
     pub(crate) async fn view(&self, projection: &Projection) -> Result<View, Problem> {
         let view = timeout_at(self.deadline.0, self.begin(projection)).await;
         let view = view.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
         view.map_err(unreadable)
+    }
+
+    /// The log itself, as far as it is where queries read; as `X-Min-Position` asks if the primary
+    /// can be asked, and without waiting for what is not there.
+    pub(crate) async fn log(&self) -> Result<View, Problem> {
+        let view = timeout_at(self.deadline.0, self.begin_log()).await;
+        let view = view.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
+        view.map_err(unreadable)
+    }
+
+    async fn begin_log(&self) -> Result<View, sqlx::Error> {
+        let Some(primary) = self.reads.primary() else {
+            return self.open_log(self.reads.pool()).await;
+        };
+        match self.open_log(self.reads.pool()).await {
+            Ok(view) if view.freshness.stale.is_none() => Ok(view),
+            Err(error) if !is_away(&error) => Err(error),
+            Ok(_) | Err(_) => self.open_log(primary).await,
+        }
+    }
+
+    async fn open_log(&self, pool: &PgPool) -> Result<View, sqlx::Error> {
+        let mut tx = projections::as_store(pool, self.store_id).await?;
+        let position = projections::history::head(&mut tx).await?;
+        let stale = self.min_position.filter(|min| position < *min);
+        let stale = stale.map(|min| Stale { positions: min - position, seconds: None });
+        Ok(View { tx, freshness: Freshness { position, stale } })
     }
 
     async fn begin(&self, projection: &Projection) -> Result<View, sqlx::Error> {
@@ -118,6 +149,11 @@ impl Reader {
 }
 
 impl View {
+    /// Where it stands.
+    pub(crate) fn position(&self) -> i64 {
+        self.freshness.position
+    }
+
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.tx
     }

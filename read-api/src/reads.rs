@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::cache::{Cache, CacheCounts};
 use crate::follower::{Follower, Following};
+use crate::live::Shelf;
 
 /// Where queries read, and what they may remember.
 #[derive(Clone, Debug)]
@@ -35,20 +36,22 @@ struct Parts {
     sources: Sources,
     following: Following,
     cache: Option<Cache>,
+    shelf: Shelf,
 }
 
 impl Reads {
     /// Nothing is known, and nothing kept, until [`Reads::follow`] runs.
     pub fn new(sources: Sources) -> Reads {
         let cache = sources.cached.then(Cache::new);
-        Reads(Arc::new(Parts { sources, following: Following::default(), cache }))
+        let following = Following::default();
+        Reads(Arc::new(Parts { sources, following, cache, shelf: Shelf::default() }))
     }
 
     /// The one task of the process that looks how far the read models are, until `stop` says `true`
     /// or its sender is gone. `wakeups` changes when something was appended to the log; without
     /// that it shows a quarter of a second late.
     pub async fn follow(self, wakeups: watch::Receiver<i64>, stop: watch::Receiver<bool>) {
-        let Parts { sources, following, cache } = &*self.0;
+        let Parts { sources, following, cache, .. } = &*self.0;
         Follower::new(&sources.follower, following, cache.is_some()).run(wakeups, stop).await;
         following.feeds.end();
     }
@@ -77,6 +80,10 @@ impl Reads {
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.0.cache.as_ref()
+    }
+
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.0.shelf
     }
 
     /// Waits until the projection has reached `position` where [`Reads::pool`] reads, at most until

@@ -75,7 +75,7 @@ pub(crate) struct App {
     pub(crate) reader: PgPool,
     pub(crate) reads: Reads,
     /// Ends what follows the read models, with the last clone.
-    _stop: Arc<watch::Sender<bool>>,
+    pub(crate) stop: Arc<watch::Sender<bool>>,
     options: PgConnectOptions,
     clock: Arc<AtomicI64>,
     keys: TokenKeys,
@@ -190,7 +190,7 @@ impl App {
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,
             reads,
-            _stop: stop,
+            stop,
             reader,
             ctx,
             options,
@@ -239,6 +239,11 @@ impl App {
         let token = self.token(store, Permission::ALL);
         let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {token}"));
         self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
+    /// Sends one request whose answer goes on.
+    pub(crate) async fn begin_answer(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// A request of the store `demo` with every permission.

@@ -26,7 +26,7 @@ pub(super) struct TimelineQuery {
 
 /// One thing that happened.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TimelineEntry {
+pub(crate) struct TimelineEntry {
     /// Position in the log.
     position: i64,
     /// What happened, such as `order_placed`; more may come.
@@ -78,7 +78,7 @@ pub(super) async fn list(
 }
 
 impl TimelineEntry {
-    fn new(entry: Entry) -> TimelineEntry {
+    pub(crate) fn new(entry: Entry) -> TimelineEntry {
         TimelineEntry {
             position: entry.position,
             entry: entry.entry,
