@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::edge::Edge;
 use crate::journal::Attempt;
 use crate::load::{Class, Place};
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 
 pub use token::{BadKey, Claims, TokenError, TokenKeys, TokenRequest};
 
@@ -237,6 +237,8 @@ pub(crate) struct Gate {
     pub(crate) class: Class,
     /// Id of each operation behind it, by method.
     pub(crate) operations: Vec<(Method, String)>,
+    /// Whether a read of it takes parameters beside those in its path.
+    pub(crate) takes_query: bool,
 }
 
 impl Gate {
@@ -266,6 +268,12 @@ impl Gate {
         response
     }
 
+    /// A parameter that nobody would look at: the client believes that it has an effect.
+    fn ignores(&self, request: &Request) -> bool {
+        let asks = request.uri().query().is_some_and(|query| !query.is_empty());
+        asks && request.method().is_safe() && !self.takes_query
+    }
+
     async fn pass(
         &self,
         visitor: Visitor,
@@ -275,6 +283,15 @@ impl Gate {
     ) -> Response {
         let visitor = visitor.in_store(request.headers());
         match visitor.and_then(|visitor| visitor.may(self.permission)) {
+            Ok(_) if self.ignores(&request) => {
+                drop(place);
+                let detail = "nothing but the address is asked for here";
+                let name = request.uri().query().unwrap_or_default();
+                let name = name.split(['=', '&']).next().unwrap_or_default();
+                let error = FieldError::parameter(name, "unknown_field", detail);
+                let problem = Problem::new("unknown_parameter").detail(detail).error(error);
+                crate::edge::refuse(request, problem).await
+            }
             Ok(caller) => {
                 tracing::Span::current().record("store", caller.store_slug.as_str());
                 request.extensions_mut().insert(caller);

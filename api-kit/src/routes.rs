@@ -6,9 +6,9 @@ use axum::Router;
 use axum::http::Method;
 use axum::middleware;
 use serde_json::Value;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{OpenApi, Ref};
+use utoipa::openapi::{OpenApi, Ref, RefOr};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::auth::{Gate, Permission};
@@ -72,7 +72,8 @@ impl<S: Clone + Send + Sync + 'static> Api<S> {
             Some((method, operation.operation_id.clone()?))
         };
         let operations = paths.paths.values().flat_map(operations).filter_map(id).collect();
-        let gate = Arc::new(Gate { permission, class, operations });
+        let takes_query = paths.paths.values().filter_map(|item| item.get.as_ref()).any(queries);
+        let gate = Arc::new(Gate { permission, class, operations, takes_query });
         let gate = middleware::from_fn(move |request, next| {
             let gate = Arc::clone(&gate);
             async move { gate.admit(request, next).await }
@@ -198,6 +199,16 @@ fn name(operation: &mut Operation) {
     if let (Some(tag), Some(handler)) = (tag, &operation.operation_id) {
         operation.operation_id = Some(format!("{tag}_{handler}"));
     }
+}
+
+/// Whether it has parameters beside those of its path and its headers.
+fn queries(operation: &Operation) -> bool {
+    let parameters = operation.parameters.iter().flatten();
+    let queries = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) => matches!(parameter.parameter_in, ParameterIn::Query),
+        RefOr::Ref(_) => true,
+    };
+    parameters.into_iter().any(queries)
 }
 
 fn extend(operation: &mut Operation, key: &str, value: &str) {

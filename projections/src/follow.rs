@@ -25,9 +25,10 @@ pub struct Reach {
     pub position: i64,
     /// Age of the oldest event that has not, in seconds; 0 if there is none.
     pub behind_seconds: f64,
-    /// Another number than before: its rows may have changed for another reason than the next
-    /// events, because other tables took the place of the old ones or what was parked was applied.
-    pub generation: i64,
+    /// Another one than before: its rows may have changed for another reason than the next events,
+    /// because other tables took the place of the old ones, or what was parked was applied. The
+    /// number of a table, and the positions that are parked, in sum.
+    pub generation: (i64, i64),
 }
 
 /// A stream that has changed.
@@ -50,7 +51,9 @@ pub async fn reached(pool: &PgPool) -> Result<Reached, sqlx::Error> {
                        THEN greatest(0, extract(epoch FROM clock_timestamp()
                                        - coalesce(e.recorded_at, h.recorded_at)))
                        ELSE 0 END::float8 AS "behind_seconds!",
-                  coalesce(to_regclass(wanted.first_table)::oid::bigint, 0) AS "made!"
+                  coalesce(to_regclass(wanted.first_table)::oid::bigint, 0) AS "made!",
+                  (SELECT coalesce(sum(p.position), 0)::bigint FROM log.parked p
+                    WHERE p.projection = wanted.name) AS "parked!"
              FROM log.head h
             CROSS JOIN unnest($1::text[], $2::text[]) WITH ORDINALITY
                     AS wanted (name, first_table, nth)
@@ -66,7 +69,7 @@ pub async fn reached(pool: &PgPool) -> Result<Reached, sqlx::Error> {
     let projections = rows.into_iter().map(|row| Reach {
         position: row.position,
         behind_seconds: row.behind_seconds,
-        generation: row.made,
+        generation: (row.made, row.parked),
     });
     Ok(Reached { head, projections: projections.collect() })
 }

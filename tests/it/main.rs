@@ -11,6 +11,7 @@ mod edge;
 mod exports;
 mod events;
 mod flash_sale;
+mod hostile;
 mod idempotency;
 mod import;
 mod live;
