@@ -43,12 +43,7 @@ pub fn both(
 }
 
 /// The command API alone.
-pub fn write(
-    door: Door,
-    ctx: &Ctx,
-    saga: SagaCtx,
-    probe: PgPool,
-) -> anyhow::Result<Router> {
+pub fn write(door: Door, ctx: &Ctx, saga: SagaCtx, probe: PgPool) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
     finish(door, ctx, router.with_state(write_state(ctx, saga)), document, probe)
 }

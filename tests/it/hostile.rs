@@ -106,7 +106,7 @@ impl Shop {
     async fn ask(&self, address: &str) -> Told {
         let began = Instant::now();
         let request = self.app.request(Method::GET, address).body(Body::empty()).unwrap();
-        let response = self.app.open(request).await;
+        let response = self.app.begin_answer(request).await;
         let shown = &address[..address.len().min(200)];
         assert!(began.elapsed() < AT_ONCE, "{shown} took {:?}", began.elapsed());
         let status = response.status().as_u16();

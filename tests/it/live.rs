@@ -74,7 +74,7 @@ impl App {
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id.to_string());
         }
-        let response = self.open(request.body(Body::empty()).unwrap()).await;
+        let response = self.begin_answer(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Ear { stream: response.into_body().into_data_stream(), heard: String::new() }
@@ -202,7 +202,7 @@ fn a_feed_ends_with_the_token_and_with_the_process_and_says_so() {
         let request = app.request(Method::GET, &path);
         // Tokens of stories live for 30 days, and are good a little longer than they say.
         app.wait(TimeDelta::days(30));
-        let response = app.open(request.body(Body::empty()).unwrap()).await;
+        let response = app.begin_answer(request.body(Body::empty()).unwrap()).await;
         let mut ear = Ear { stream: response.into_body().into_data_stream(), heard: String::new() };
         let mut end = ear.next().await.unwrap();
         if end.name == "availability" {
@@ -228,7 +228,8 @@ fn a_caller_has_so_many_feeds_and_gets_places_back() {
         let path = format!("/api/v1/products/{}/events", product.id);
         let mut ears = Vec::new();
         let refused = loop {
-            let response = app.open(app.request(Method::GET, &path).body(Body::empty()).unwrap());
+            let response =
+                app.begin_answer(app.request(Method::GET, &path).body(Body::empty()).unwrap());
             let response = response.await;
             if response.status() != StatusCode::OK {
                 break response;
