@@ -20,7 +20,7 @@ CREATE TABLE log.parked (
     since      timestamptz      NOT NULL DEFAULT now(),
     -- How often it was tried.
     attempts   int              NOT NULL DEFAULT 1,
-    PRIMARY KEY (projection, store_id, category, stream_id)
+    PRIMARY KEY (store_id, projection, category, stream_id)
 );
 
 -- Events that a person took out of a projection for good: every replay leaves them out. A decision
@@ -37,7 +37,7 @@ CREATE TABLE log.discarded (
     reason       text             NOT NULL,
     discarded_by text             NOT NULL,
     discarded_at timestamptz      NOT NULL DEFAULT now(),
-    PRIMARY KEY (projection, position)
+    PRIMARY KEY (store_id, projection, position)
 );
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON log.parked TO conche_projector;

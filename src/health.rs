@@ -1,8 +1,13 @@
-//! Is it alive, is it ready: for whoever restarts and whoever balances the load.
+//! Is it alive, is it ready, how is it: for whoever restarts, balances the load, and raises alarms.
 
 use api_kit::Api;
-use axum::{Json, extract::State, http::StatusCode};
-use projections::parked::Counts;
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use projections::{Lag, parked::Counts};
 use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
@@ -34,7 +39,9 @@ struct Readiness {
 /// Routes of the probes; open to everyone who can reach the address.
 pub fn api() -> Api<PgPool> {
     let why = "probes of load balancers carry no token";
-    Api::new().public(why, routes!(live)).public(why, routes!(ready))
+    let scrapers = "they carry no token, and it tells no more than the probes";
+    let probes = Api::new().public(why, routes!(live)).public(why, routes!(ready));
+    probes.public(scrapers, routes!(metrics))
 }
 
 /// The process runs and answers.
@@ -75,4 +82,48 @@ fn read_model(lag: projections::Lag) -> Dependency {
         detail = format!("{detail}; parked: {events} events of {streams} streams");
     }
     Dependency { name: lag.name.to_owned(), ready, detail }
+}
+
+/// How far the read models are, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, body = String, content_type = TEXT_FORMAT),
+    (status = 503, description = "the database does not answer")))]
+async fn metrics(State(pool): State<PgPool>) -> Response {
+    match projections::lag(&pool).await {
+        Ok(lags) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], gauges(&lags)).into_response(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// What it is called there.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4";
+
+/// A gauge of each read model: its name, what it says, and where it comes from.
+type Gauge = (&'static str, &'static str, fn(&Lag) -> f64);
+
+#[expect(clippy::cast_precision_loss, reason = "numbers of the text format are floats")]
+const GAUGES: [Gauge; 4] = [
+    ("conche_projection_lag_events", "Events that a read model has not passed yet.", |lag| {
+        lag.events as f64
+    }),
+    ("conche_projection_lag_seconds", "Age of the oldest of them.", |lag| lag.seconds),
+    (
+        "conche_projection_parked_streams",
+        "Streams it cannot go on with. Above 0, somebody has to look.",
+        |lag| lag.parked.streams as f64,
+    ),
+    ("conche_projection_parked_events", "Events that wait in them.", |lag| {
+        lag.parked.events as f64
+    }),
+];
+
+fn gauges(lags: &[Lag]) -> String {
+    let mut text = String::new();
+    for (name, help, value) in GAUGES {
+        text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+        for lag in lags {
+            text += &format!("{name}{{projection=\"{}\"}} {}\n", lag.name, value(lag));
+        }
+    }
+    text
 }

@@ -1,6 +1,7 @@
 //! Reading the log. Always in windows, and every reader asserts that nothing is missing.
 
 use chrono::{DateTime, Utc};
+use futures::{TryStreamExt as _, stream::BoxStream};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -14,6 +15,10 @@ pub const WINDOW_MAX: i64 = 10_000;
 
 /// Positions a filtered read looks through at a time, when few events match: some 30 MB of log.
 pub const LOOK_MAX: i64 = 50_000;
+
+/// Bytes of payloads and metadata at which a window ends early. Usual windows have a third of that
+/// at most; single events may have half a megabyte.
+const WINDOW_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// An event as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,7 +192,8 @@ pub(crate) async fn window(
     Ok(rows.fetch_all(conn).await?.into_iter().map(Recorded::from).collect())
 }
 
-/// The events of interest among the next `limit` (at most [`LOOK_MAX`]) positions after `position`.
+/// The events of interest among the next `limit` (at most [`LOOK_MAX`]) positions after `position`;
+/// fewer positions if the events come to 32 MiB before.
 /// [`StoreError::Gap`] if any position is missing, of interest or not: stop, do not skip. Two round
 /// trips, three at the end of the log.
 pub async fn read_window(
@@ -221,7 +227,26 @@ pub async fn read_window(
         interest.categories as &[&str],
         interest.except as &[&str]
     );
-    let events = rows.fetch_all(conn).await?.into_iter().map(Recorded::from).collect();
+    take(rows.fetch(conn), through, WINDOW_BYTES_MAX).await
+}
+
+/// Rows up to position `through`, until they come to `bytes_max`. What the server has sent beyond
+/// that goes past without being kept.
+async fn take(
+    mut rows: BoxStream<'_, Result<Row, sqlx::Error>>,
+    through: i64,
+    bytes_max: usize,
+) -> Result<Window, StoreError> {
+    let mut events = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
+        bytes += row.payload.len() + row.metadata.len();
+        let position = row.position;
+        events.push(Recorded::from(row));
+        if bytes >= bytes_max {
+            return Ok(Window { events, through: position });
+        }
+    }
     Ok(Window { events, through })
 }
 
@@ -318,4 +343,40 @@ pub(crate) fn assert_contiguous(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt as _, stream};
+
+    use super::*;
+
+    fn row(position: i64) -> Row {
+        Row {
+            position,
+            store_id: Uuid::nil(),
+            category: "account".to_owned(),
+            stream_id: Uuid::nil(),
+            version: position,
+            event_type: "Deposited".to_owned(),
+            schema_version: 1,
+            event_id: Uuid::nil(),
+            recorded_at: DateTime::UNIX_EPOCH,
+            payload: vec![0; 60],
+            metadata: vec![0; 40],
+            leaf_hash: vec![0; 32],
+        }
+    }
+
+    #[tokio::test]
+    async fn a_window_ends_where_it_has_bytes_enough_and_the_next_begins_there() {
+        let read = async |bytes_max| {
+            let rows = stream::iter([2, 5, 6].map(|position| Ok(row(position)))).boxed();
+            let window = take(rows, 9, bytes_max).await.unwrap();
+            (window.events.len(), window.through)
+        };
+        assert_eq!(read(1_000).await, (3, 9));
+        assert_eq!(read(101).await, (2, 5));
+        assert_eq!(read(1).await, (1, 2), "an event that is larger than all comes alone");
+    }
 }

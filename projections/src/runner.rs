@@ -9,7 +9,7 @@ use event_store::{
 };
 use fail::fail_point;
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     Projection, ProjectionError,
@@ -19,6 +19,14 @@ use crate::{
 /// Events per transaction. Enough that the commit, some milliseconds, is the smaller part of the
 /// work; few enough that a batch of usual events is about a megabyte.
 pub(crate) const BATCH: i64 = 1_000;
+
+/// The most events per transaction while catching up: some 10 MB, of which the reader keeps 32 MiB at
+/// most whatever the events are.
+const BATCH_MAX: i64 = 10_000;
+
+/// How long a batch should take. A longer one saves nothing any more, and what waits for the lock of
+/// the checkpoint, or for this batch to be visible, waits that long.
+const BATCH_TIME: Duration = Duration::from_millis(250);
 
 /// How often the log is looked at without being woken: how soon this process takes over from one
 /// that is gone, when nothing is appended.
@@ -83,12 +91,23 @@ impl Stop {
 /// An event that cannot be applied parks its stream (see [`crate::parked`]); it counts as one that
 /// was passed, and so do those that wait behind it.
 pub async fn catch_up(pool: &PgPool, projection: &Projection) -> Result<usize, ProjectionError> {
+    catch_up_by(pool, projection, BATCH).await
+}
+
+/// As [`catch_up`], by another number of events.
+async fn catch_up_by(
+    pool: &PgPool,
+    projection: &Projection,
+    most: i64,
+) -> Result<usize, ProjectionError> {
     let mut bad = Bad::new();
-    let mut limit = BATCH;
+    let mut limit = most;
     loop {
         match step(pool, projection, limit, &bad).await {
             Ok(passed) => return Ok(passed),
             Err(Stop::Bad(position, reason)) => {
+                // Tried again for each that is found: in small batches the good ones among them are
+                // done with sooner.
                 limit = BATCH;
                 if let Some(reason) = bad.insert(position, reason) {
                     // It was left out and is to blame nevertheless: that is no fault of the event.
@@ -228,6 +247,24 @@ pub(crate) async fn write_version(
     Ok(())
 }
 
+/// How many events the next batch may have. One that is not full says nothing about it: a projection
+/// that keeps up takes what there is.
+struct Batch(i64);
+
+impl Batch {
+    /// The last one passed so many events in that time.
+    fn adapt(&mut self, passed: usize, took: Duration) {
+        if i64::try_from(passed) != Ok(self.0) {
+            return;
+        }
+        if took > BATCH_TIME {
+            self.0 = (self.0 / 2).max(BATCH);
+        } else if took < BATCH_TIME / 2 {
+            self.0 = (self.0 * 2).min(BATCH_MAX);
+        }
+    }
+}
+
 /// Keeps a projection up to date until `shutdown` says `true` or its sender is gone; a batch under
 /// way is finished first.
 ///
@@ -241,16 +278,20 @@ pub async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut pause = RETRY_MIN;
+    let mut batch = Batch(BATCH);
     while !*shutdown.borrow() {
+        let begun = Instant::now();
         // How long to wait, and whether an append ends it.
-        let (wait, wakeable) = match catch_up(&pool, projection).await {
+        let (wait, wakeable) = match catch_up_by(&pool, projection, batch.0).await {
             Ok(0) if wakeups.has_changed().is_ok() => (POLL, true),
             Ok(0) => (POLL_UNWOKEN, false),
-            Ok(_) => {
+            Ok(passed) => {
                 pause = RETRY_MIN;
+                batch.adapt(passed, begun.elapsed());
                 continue;
             }
             Err(error) => {
+                batch = Batch(BATCH);
                 let source = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::error!(projection = projection.name, source, "does not go on: {error}");
                 let wait = pause;
@@ -276,6 +317,31 @@ pub async fn run(
                     return;
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_grow_while_they_are_quick_and_full_and_shrink_when_they_are_slow() {
+        let (quick, slow) = (BATCH_TIME / 10, BATCH_TIME * 2);
+        let mut batch = Batch(BATCH);
+        batch.adapt(999, quick);
+        assert_eq!(batch.0, 1_000, "it keeps up");
+        for expected in [2_000, 4_000, 8_000, 10_000, 10_000] {
+            let full = usize::try_from(batch.0).expect("a batch is small");
+            batch.adapt(full, quick);
+            assert_eq!(batch.0, expected);
+        }
+        batch.adapt(10_000, BATCH_TIME * 3 / 4);
+        assert_eq!(batch.0, 10_000, "about right");
+        for expected in [5_000, 2_500, 1_250, 1_000, 1_000] {
+            let full = usize::try_from(batch.0).expect("a batch is small");
+            batch.adapt(full, slow);
+            assert_eq!(batch.0, expected);
         }
     }
 }

@@ -142,7 +142,7 @@ fn a_token_of_another_installation_opens_nothing() {
 fn probes_answer_without_a_token() {
     story(async |app: App| {
         app.project().await;
-        for path in ["/health/live", "/health/ready", "/openapi.json", "/problems"] {
+        for path in ["/health/live", "/health/ready", "/metrics", "/openapi.json", "/problems"] {
             let answer = app.send(Request::get(path).body(Body::empty()).unwrap()).await;
             assert_eq!(answer.status, StatusCode::OK, "{path}: {:#}", answer.body);
         }

@@ -18,5 +18,6 @@ mod live;
 mod load;
 mod openapi;
 mod overload;
+mod parked;
 mod read_models;
 mod tenancy;

@@ -3,11 +3,15 @@
 
 use std::cell::Cell;
 
-use projections::{Projection, ProjectionError, catch_up, parked, rebuild, verify};
+use event_store::Recorded;
+use projections::{
+    Projection, ProjectionError, analytics, catalog, catch_up, order, parked, rebuild, verify,
+};
+use sqlx::PgConnection;
 use tokio::task::JoinSet;
 
 use crate::{
-    random::{History, Random},
+    random::{History, Random, fill},
     shop::{Shop, next},
 };
 
@@ -116,5 +120,45 @@ async fn whatever_is_parked_and_comes_later_the_tables_are_what_a_replay_says() 
             let differences = verify(&shop.db.owner, next).await.unwrap();
             assert_eq!(differences, [], "seed {seed}, come later");
         }
+    }
+}
+
+/// Passes over one event in five that does not begin a stream.
+static FORGETFUL: [Projection; 3] = [
+    Projection {
+        apply: |conn, batch| Box::pin(forget(&catalog::PROJECTION, conn, batch)),
+        ..catalog::PROJECTION
+    },
+    Projection {
+        apply: |conn, batch| Box::pin(forget(&order::PROJECTION, conn, batch)),
+        ..order::PROJECTION
+    },
+    Projection {
+        apply: |conn, batch| Box::pin(forget(&analytics::PROJECTION, conn, batch)),
+        ..analytics::PROJECTION
+    },
+];
+
+async fn forget(
+    of: &'static Projection,
+    conn: &mut PgConnection,
+    batch: &[Recorded],
+) -> Result<(), ProjectionError> {
+    let kept = |event: &&Recorded| event.version == 1 || event.position % 5 != 0;
+    let kept: Vec<Recorded> = batch.iter().filter(kept).cloned().collect();
+    (of.apply)(conn, &kept).await
+}
+
+#[tokio::test]
+async fn a_projector_with_a_bug_is_found_out() {
+    let shop = Shop::new().await;
+    fill(&shop, &mut Random(7), 120).await;
+    for (buggy, right) in FORGETFUL.iter().zip(projections::ALL) {
+        assert_eq!(buggy.name, right.name);
+        while catch_up(&shop.db.projector, buggy).await.unwrap() > 0 {}
+        let differences = verify(&shop.db.owner, right).await.unwrap();
+        assert!(!differences.is_empty(), "{}", right.name);
+        rebuild(&shop.db.owner, right, &|_, _| {}).await.unwrap();
+        assert_eq!(verify(&shop.db.owner, right).await.unwrap(), []);
     }
 }
