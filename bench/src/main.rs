@@ -17,6 +17,7 @@ mod flash_sale;
 mod load;
 mod place;
 mod program;
+mod projector;
 mod shop;
 mod usage;
 
@@ -44,6 +45,8 @@ enum What {
     Engine(engine::Arguments),
     /// One product, more buyers than units.
     FlashSale(flash_sale::Arguments),
+    /// Read models: catching up beside COPY of the same rows, and rebuilds.
+    Projector(projector::Arguments),
 }
 
 /// A new random id.
@@ -73,5 +76,6 @@ async fn run(conche: &Path, date: &str, what: &What) -> anyhow::Result<()> {
         What::Api(arguments) => api::run(conche, arguments).await,
         What::Engine(arguments) => engine::run(conche, date, arguments).await,
         What::FlashSale(arguments) => flash_sale::run(conche, arguments).await,
+        What::Projector(arguments) => projector::run(conche, arguments).await,
     }
 }

@@ -126,6 +126,12 @@ impl Place {
         Ok(())
     }
 
+    /// Writes out what the server holds in memory, so that what comes next does not pay for it.
+    pub(crate) async fn checkpoint(&mut self) -> anyhow::Result<()> {
+        self.monitor.execute("CHECKPOINT").await?;
+        Ok(())
+    }
+
     /// Makes partitions ahead of need, which the program does every minute.
     pub(crate) async fn maintain(&self) -> anyhow::Result<()> {
         let owner = self.database.owner().await?;

@@ -82,7 +82,8 @@ pub async fn charges_of_order(
     .await
 }
 
-/// Two statements for all orders that were placed.
+/// Two statements for all orders that were placed. What makes it happen once is the checkpoint in the
+/// same transaction.
 pub(super) async fn store(
     conn: &mut PgConnection,
     facts: &[Fact<'_, OrderEvent>],
@@ -100,8 +101,7 @@ async fn store_lines(conn: &mut PgConnection, lines: &[&Line]) -> Result<(), sql
         "INSERT INTO order_lines (store_id, order_id, position, line_id, product_id, variant_id,
              sku, title, quantity, unit_price_minor, currency)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::uuid[], $5::uuid[],
-             $6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::text[])
-         ON CONFLICT (store_id, order_id, position) DO NOTHING",
+             $6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::text[])",
         &column(lines, |line| line.store_id),
         &column(lines, |line| line.order_id),
         &column(lines, |line| line.position),
@@ -130,8 +130,7 @@ async fn store_charges(
         "INSERT INTO order_charges (store_id, order_id, position, kind, code, title, amount_minor,
              currency)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[],
-             $6::text[], $7::bigint[], $8::text[])
-         ON CONFLICT (store_id, order_id, position) DO NOTHING",
+             $6::text[], $7::bigint[], $8::text[])",
         &column(charges, |charge| charge.store_id),
         &column(charges, |charge| charge.order_id),
         &column(charges, |charge| charge.position),
