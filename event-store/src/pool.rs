@@ -74,7 +74,7 @@ pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_mins(30);
 
 /// Settings of every session, with those that depend on the role beside them.
-const SESSION: [(&str, &str); 6] = [
+const SESSION: [(&str, &str); 7] = [
     // No lock of ours is held for more than a moment; who waits longer waits behind a fault.
     ("lock_timeout", "10s"),
     // A server notices within this time that the client of a running statement is gone, so that a
@@ -85,6 +85,8 @@ const SESSION: [(&str, &str); 6] = [
     // The hook below may begin a transaction inside one; no notice of that over the wire.
     ("client_min_messages", "error"),
     ("timezone", "UTC"),
+    // A report that takes a tenth of a second would be compiled for a whole one first.
+    ("jit", "off"),
     // `log.append` must see what was committed while it waited for the head, whatever the default
     // of the database is.
     ("default_transaction_isolation", "read committed"),

@@ -79,30 +79,30 @@ impl TopProduct {
     }
 }
 
-/// Stored months and days, and times before and after them.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Stored months and days, and the times before and after them, which may be empty.
+#[derive(Debug)]
 struct Pieces {
     spans: Vec<String>,
     first: Vec<NaiveDate>,
     beyond: Vec<NaiveDate>,
-    edges_from: Vec<DateTime<Utc>>,
-    edges_to: Vec<DateTime<Utc>>,
+    /// Single parameters of the statement and no arrays: the planner sees how short they are.
+    edges: [(DateTime<Utc>, DateTime<Utc>); 2],
 }
 
 impl Pieces {
     fn new(from: DateTime<Utc>, to: DateTime<Utc>) -> Pieces {
-        let mut pieces = Pieces::default();
+        let edges = [(from, from), (to, to)];
+        let mut pieces = Pieces { spans: vec![], first: vec![], beyond: vec![], edges };
         let first = floor(from, DAY).date_naive();
         let whole = first.and_time(NaiveTime::MIN).and_utc() == from;
         let first = if whole { Some(first) } else { first.succ_opt() }.unwrap_or(first);
         let beyond = floor(to, DAY).date_naive();
         if first >= beyond {
-            pieces.edge(from, to);
+            pieces.edges[0].1 = to;
             return pieces;
         }
         let midnight = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc();
-        pieces.edge(from, midnight(first));
-        pieces.edge(midnight(beyond), to);
+        pieces.edges = [(from, midnight(first)), (midnight(beyond), to)];
         let next_month = if month(first) == first {
             first
         } else {
@@ -126,13 +126,6 @@ impl Pieces {
             self.beyond.push(beyond);
         }
     }
-
-    fn edge(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) {
-        if from < to {
-            self.edges_from.push(from);
-            self.edges_to.push(to);
-        }
-    }
 }
 
 /// Products of a store by revenue or units. One round trip; reads a row per product and month,
@@ -144,19 +137,20 @@ pub async fn top_products(
 ) -> Result<Vec<TopProduct>, TopError> {
     let (from, to) = query.days.times()?;
     let pieces = Pieces::new(from, to);
+    let [before, after] = pieces.edges;
     let rows = sqlx::query_as!(
         TopProduct,
         r#"SELECT top.product_id AS "product_id!", coalesce(p.title, '') AS "title!",
                   top.units AS "units!", top.revenue AS "revenue_minor!",
                   top.returned_units AS "returned_units!", top.returned AS "returned_minor!",
                   top.rank AS "rank!"
-             FROM (SELECT product_id, units, revenue, returned_units, returned,
-                          CASE WHEN $3 THEN units - returned_units
-                                       ELSE revenue - returned END AS rank
+             FROM (SELECT *
                      FROM (SELECT product_id, sum(units)::bigint AS units,
                                   sum(revenue)::bigint AS revenue,
                                   sum(returned_units)::bigint AS returned_units,
-                                  sum(returned)::bigint AS returned
+                                  sum(returned)::bigint AS returned,
+                                  CASE WHEN $3 THEN sum(units - returned_units)
+                                               ELSE sum(revenue - returned) END::bigint AS rank
                              FROM (SELECT s.product_id, s.units, s.revenue_minor AS revenue,
                                           s.returned_units, s.returned_minor AS returned
                                      FROM unnest($4::text[], $5::date[], $6::date[])
@@ -167,37 +161,40 @@ pub async fn top_products(
                                       AND s.starts_on < part.beyond
                                    UNION ALL
                                    SELECT l.product_id, l.units, l.units * l.unit_price_minor, 0, 0
-                                     FROM unnest($7::timestamptz[], $8::timestamptz[])
-                                              AS edge (starts, ends)
-                                     JOIN analytics_orders o
-                                       ON o.store_id = $1 AND o.currency = $2 AND o.counted
-                                      AND o.placed_at >= edge.starts AND o.placed_at < edge.ends
+                                     FROM (SELECT lines FROM analytics_orders
+                                            WHERE store_id = $1 AND currency = $2 AND counted
+                                              AND placed_at >= $7 AND placed_at < $8
+                                           UNION ALL
+                                           SELECT lines FROM analytics_orders
+                                            WHERE store_id = $1 AND currency = $2 AND counted
+                                              AND placed_at >= $9 AND placed_at < $10) AS o
                                     CROSS JOIN jsonb_to_recordset(o.lines)
                                        AS l (product_id uuid, units bigint, unit_price_minor bigint)
                                    UNION ALL
                                    SELECT l.product_id, 0, 0, l.units, l.amount_minor
-                                     FROM unnest($7::timestamptz[], $8::timestamptz[])
-                                              AS edge (starts, ends)
-                                     JOIN analytics_refunds r
-                                       ON r.store_id = $1 AND r.currency = $2
-                                      AND r.given_at >= edge.starts AND r.given_at < edge.ends
+                                     FROM analytics_refunds r
                                     CROSS JOIN jsonb_to_recordset(r.lines)
                                        AS l (product_id uuid, units bigint, amount_minor bigint)
-                                  ) AS pieces
-                            GROUP BY product_id) AS sums) AS top
+                                    WHERE r.store_id = $1 AND r.currency = $2
+                                      AND ((r.given_at >= $7 AND r.given_at < $8)
+                                        OR (r.given_at >= $9 AND r.given_at < $10))) AS pieces
+                            GROUP BY product_id) AS sums
+                    WHERE $11::bigint IS NULL OR rank < $11
+                       OR (rank = $11 AND product_id > $12::uuid)
+                    ORDER BY rank DESC, product_id LIMIT $13) AS top
              LEFT JOIN analytics_products p
                ON p.store_id = $1 AND p.product_id = top.product_id
-            WHERE $9::bigint IS NULL OR top.rank < $9
-               OR (top.rank = $9 AND top.product_id > $10::uuid)
-            ORDER BY top.rank DESC, top.product_id LIMIT $11"#,
+            ORDER BY top.rank DESC, top.product_id"#,
         store_id.0,
         query.currency,
         query.by == RankBy::Units,
         &pieces.spans,
         &pieces.first,
         &pieces.beyond,
-        &pieces.edges_from,
-        &pieces.edges_to,
+        before.0,
+        before.1,
+        after.0,
+        after.1,
         query.after.map(|after| after.rank),
         query.after.map(|after| after.product_id),
         query.limit
@@ -210,10 +207,10 @@ mod tests {
     use super::*;
 
     fn pieces(from: &str, to: &str) -> Vec<String> {
-        let Pieces { spans, first, beyond, edges_from, edges_to } =
+        let Pieces { spans, first, beyond, edges } =
             Pieces::new(from.parse().unwrap(), to.parse().unwrap());
         let spans = spans.iter().zip(first.iter().zip(&beyond));
-        let edges = edges_from.iter().zip(&edges_to);
+        let edges = edges.iter().filter(|(from, to)| from < to);
         let edges = edges.map(|(from, to)| format!("{} h", (*to - *from).num_hours()));
         spans.map(|(span, (from, to))| format!("{span} {from}..{to}")).chain(edges).collect()
     }
