@@ -46,6 +46,11 @@ async fn check_one(
         return Ok(vec![]);
     }
     drop(conn);
+    // A replay leaves out what is parked; of what the program itself has stored, nothing may be.
+    let parked = projections::parked::list(owner, Some(projection)).await?;
+    violations.extend(parked.into_iter().map(|it| {
+        violation(format!("cannot apply the event at position {}: {}", it.position, it.reason))
+    }));
     for _ in 0..replays {
         match projections::verify(owner, projection).await {
             Ok(differences) => violations.extend(differences.into_iter().map(|it| {

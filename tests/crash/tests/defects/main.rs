@@ -346,7 +346,12 @@ async fn a_log_that_is_not_whole() {
         ("an event deleted", Plant::Sql(EVENT_DELETED), &["INV-5", "INV-9"], "are missing"),
         ("an event edited", Plant::Sql(EVENT_EDITED), &["INV-9"], "do not match the hash"),
         ("an event id used twice", Plant::Sql(ID_TWICE), &["INV-9"], "stands at 2 positions"),
-        ("an event of a later shape", Plant::Sql(LATER_SHAPE), &["INV-9"], "has version 2"),
+        (
+            "an event of a later shape",
+            Plant::Sql(LATER_SHAPE),
+            &["INV-5", "INV-9"],
+            "has version 2",
+        ),
         ("a stream row ahead of its stream", Plant::Sql(STREAM_AHEAD), &["INV-9"], "to end here"),
         ("a head without its event", Plant::Sql(HEAD_AHEAD), &["INV-5", "INV-9"], "are missing"),
         ("a command not on record", Plant::Sql(NO_RECORD), &["INV-9"], "recorded is None"),
