@@ -402,6 +402,10 @@ pub struct BenchLoad {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
     pub orders: u32,
 
+    /// Stop after so many of the orders; the same load without this goes on from there.
+    #[arg(long)]
+    pub first: Option<u32>,
+
     /// Another one is another history.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

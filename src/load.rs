@@ -58,6 +58,8 @@ struct Plan {
     store: StoreId,
     products: u32,
     orders: u32,
+    /// How many of them to make now.
+    first: u32,
     /// When the shop took its first order.
     opened: DateTime<Utc>,
     /// Names the load: ids of loads of another seed or size are others.
@@ -72,7 +74,7 @@ struct Plan {
 impl Plan {
     fn new(arguments: &BenchLoad) -> Plan {
         let store = StoreId::of_slug(&arguments.store);
-        let BenchLoad { products, orders, seed, until, .. } = *arguments;
+        let BenchLoad { products, orders, first, seed, until, .. } = *arguments;
         let until = until.and_time(NaiveTime::MIN).and_utc();
         let mut hash = Sha256::new_with_prefix(b"bench load 1");
         hash.update(store.0.as_bytes());
@@ -82,6 +84,7 @@ impl Plan {
             store,
             products,
             orders,
+            first: first.unwrap_or(orders).min(orders),
             opened: until - TimeDelta::days(DAYS),
             root: hash.finalize().into(),
             importer: ActorId::derive(&[b"import", store.0.as_bytes()]).0,
@@ -136,13 +139,14 @@ pub async fn run(place: &Place, arguments: &BenchLoad) -> anyhow::Result<ExitCod
 /// Loads what is missing. Answers with a line for the person at the terminal.
 pub async fn fill(saga: &SagaCtx, owner: &PgPool, arguments: &BenchLoad) -> anyhow::Result<String> {
     let plan = Plan::new(arguments);
-    let (store, first) = (plan.store, ProductId::derive(&[&plan.root, &0_u32.to_be_bytes()]));
+    let (store, wanted) = (plan.store, plan.first);
+    let first = ProductId::derive(&[&plan.root, &0_u32.to_be_bytes()]);
     let _turn = import::take_turn(owner, store).await?;
     let there = found(owner, store, first).await?;
     let began_at = read::head(&mut *owner.acquire().await?).await?;
     let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
     let making = spawn_blocking(move || make(&plan, there, &sender));
-    let mut progress = Progress::new(arguments.orders);
+    let mut progress = Progress::new(wanted);
     let mut maintained = 0;
     while let Some(Batch { units, orders, events }) = batches.recv().await {
         store_batch(&saga.commands.engine, units).await?;
@@ -197,13 +201,13 @@ fn make(plan: &Plan, there: i64, to: &mpsc::Sender<Batch>) -> anyhow::Result<()>
             return Ok(());
         }
     }
-    for number in 0..plan.orders {
+    for number in 0..plan.first {
         let sale = plan.sale(number)?;
         if batches.add(journey::sale(plan, &sale, &mut stocks)?, 1)? {
             return Ok(());
         }
     }
-    batches.flush()?;
+    batches.flush();
     ensure!(
         batches.there == 0,
         "the store has events that are not of this load: it was used; name another store"
@@ -225,26 +229,26 @@ impl Batch {
 }
 
 impl Batches<'_> {
-    /// Answers whether nobody takes them any more.
+    /// Adds what belongs together, unless it is there. Answers whether nobody takes it any more.
     fn add(&mut self, units: Vec<Unit>, orders: u32) -> anyhow::Result<bool> {
         let events: usize = units.iter().map(|unit| unit.events.len()).sum();
-        let gone = BATCH_EVENTS < self.waiting.events + events && self.flush()?;
+        if 0 < self.there {
+            let left = self.there.checked_sub(events);
+            self.there = left.context(
+                "the store has events that are not of this load: it was used; name another store",
+            )?;
+            return Ok(false);
+        }
+        let gone = BATCH_EVENTS < self.waiting.events + events && self.flush();
         self.waiting.units.extend(units);
         self.waiting.orders += orders;
         self.waiting.events += events;
         Ok(gone)
     }
 
-    fn flush(&mut self) -> anyhow::Result<bool> {
+    fn flush(&mut self) -> bool {
         let batch = std::mem::replace(&mut self.waiting, Batch::empty());
-        if 0 < self.there {
-            let left = self.there.checked_sub(batch.events);
-            self.there = left.context(
-                "the store has events that are not of this load: it was used; name another store",
-            )?;
-            return Ok(false);
-        }
-        Ok(self.to.blocking_send(batch).is_err())
+        self.to.blocking_send(batch).is_err()
     }
 }
 

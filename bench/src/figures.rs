@@ -8,6 +8,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50_ms: f64,
+    pub(crate) p95_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) max_ms: f64,
     pub(crate) samples: usize,
@@ -18,6 +19,7 @@ impl Latency {
         samples.sort_unstable();
         Latency {
             p50_ms: millis(percentile(&samples, 50)),
+            p95_ms: millis(percentile(&samples, 95)),
             p99_ms: millis(percentile(&samples, 99)),
             max_ms: millis(percentile(&samples, 100)),
             samples: samples.len(),

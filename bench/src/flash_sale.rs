@@ -97,7 +97,7 @@ fn print(plan: Plan, sale: &Sale) -> anyhow::Result<()> {
         ("the hold of another product, during", Latency::of(sale.during.clone())),
     ];
     for (what, latency) in rows {
-        let Latency { p50_ms, p99_ms, max_ms, samples } = latency;
+        let Latency { p50_ms, p99_ms, max_ms, samples, .. } = latency;
         writeln!(out, "| {what} | {samples} | {p50_ms:.1} | {p99_ms:.1} | {max_ms:.1} |")?;
     }
     Ok(())

@@ -18,6 +18,7 @@ mod load;
 mod place;
 mod program;
 mod projector;
+mod read;
 mod shop;
 mod usage;
 
@@ -47,6 +48,11 @@ enum What {
     FlashSale(flash_sale::Arguments),
     /// Read models: catching up beside COPY of the same rows, and rebuilds.
     Projector(projector::Arguments),
+    /// Queries, read models and how far they are behind, at 100,000 products and a million orders.
+    Read(read::Arguments),
+    /// Answers a few bytes: what the HTTP library alone can do, beside `read`.
+    #[command(hide = true)]
+    Hello,
 }
 
 /// A new random id.
@@ -62,7 +68,8 @@ async fn main() -> anyhow::Result<()> {
         return run(&arguments.conche, &arguments.date, what).await;
     }
     let every = What::augment_subcommands(clap::Command::new("bench"));
-    for name in every.get_subcommands().map(clap::Command::get_name) {
+    let shown = every.get_subcommands().filter(|command| !command.is_hide_set());
+    for name in shown.map(clap::Command::get_name) {
         let line = [Path::new("bench"), "--conche".as_ref(), &arguments.conche, name.as_ref()];
         if let Some(what) = Arguments::parse_from(line).what {
             run(&arguments.conche, &arguments.date, &what).await?;
@@ -77,5 +84,7 @@ async fn run(conche: &Path, date: &str, what: &What) -> anyhow::Result<()> {
         What::Engine(arguments) => engine::run(conche, date, arguments).await,
         What::FlashSale(arguments) => flash_sale::run(conche, arguments).await,
         What::Projector(arguments) => projector::run(conche, arguments).await,
+        What::Read(arguments) => read::run(conche, date, arguments).await,
+        What::Hello => read::hello().await,
     }
 }

@@ -17,11 +17,29 @@ use crate::{place, usage};
 /// A running program.
 pub(crate) struct Program {
     conche: PathBuf,
-    data: TempDir,
-    child: Child,
+    // Before its data goes.
+    child: Running,
+    data: Folder,
     address: String,
     token: String,
     start_seconds: f64,
+}
+
+/// A data directory.
+pub(crate) enum Folder {
+    /// Goes with the measurement.
+    Temporary(TempDir),
+    /// Stays.
+    Kept(PathBuf),
+}
+
+impl Folder {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Folder::Temporary(folder) => folder.path(),
+            Folder::Kept(path) => path,
+        }
+    }
 }
 
 /// What the log holds.
@@ -35,11 +53,11 @@ pub(crate) struct Counts {
 impl Program {
     /// Starts it on an empty data directory and waits until it answers.
     pub(crate) async fn start(conche: &Path) -> anyhow::Result<Program> {
-        let data = place::data_dir()?;
+        let data = Folder::Temporary(place::data_dir()?);
         // The first start makes the cluster; the second is the start people know.
-        stop(Program::launch(conche, data.path())?.0)?;
+        stop(Program::launch(conche, data.path(), &[])?.0)?;
         let started = Instant::now();
-        let (child, address) = Program::launch(conche, data.path())?;
+        let (child, address) = Program::launch(conche, data.path(), &[])?;
         let program = Program {
             token: command(conche, data.path(), &["token"])?.trim().to_owned(),
             conche: conche.to_owned(),
@@ -59,16 +77,18 @@ impl Program {
         Ok(Program { start_seconds, ..program })
     }
 
-    fn launch(conche: &Path, data: &Path) -> anyhow::Result<(Child, String)> {
-        let mut child = Command::new(conche)
+    fn launch(conche: &Path, data: &Path, options: &[&str]) -> anyhow::Result<(Running, String)> {
+        let child = Command::new(conche)
             .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
+            .args(options)
             .env_remove("DATABASE_URL")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", conche.display()))?;
-        let greeting = child.stdout.as_mut().context("standard output is piped")?;
+        let mut child = Running(child);
+        let greeting = child.0.stdout.as_mut().context("standard output is piped")?;
         for line in BufReader::new(greeting).lines() {
             let line = line?;
             if let Some((_, address)) = line.split_once("http://").filter(|_| line.contains("API"))
@@ -78,6 +98,24 @@ impl Program {
             }
         }
         anyhow::bail!("the program ended without a greeting")
+    }
+
+    /// Starts it on what is there, for a store, with further options of `up`.
+    pub(crate) fn resume(
+        conche: &Path,
+        data: Folder,
+        store: &str,
+        options: &[&str],
+    ) -> anyhow::Result<Program> {
+        let (child, address) = Program::launch(conche, data.path(), options)?;
+        let token = command(conche, data.path(), &["token", "--store", store])?.trim().to_owned();
+        Ok(Program { conche: conche.to_owned(), data, child, address, token, start_seconds: 0.0 })
+    }
+
+    /// Stops it and gives its data directory back.
+    pub(crate) fn leave(self) -> anyhow::Result<Folder> {
+        stop(self.child)?;
+        Ok(self.data)
     }
 
     /// From the start of the process to its first answered query, on an existing data directory.
@@ -91,6 +129,11 @@ impl Program {
 
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// As superuser, in the program's own database.
@@ -121,7 +164,7 @@ impl Program {
 
     /// Resident memory of the program itself, without PostgreSQL, in MiB.
     pub(crate) fn memory_mib(&self) -> anyhow::Result<f64> {
-        usage::memory_mib(&self.child.id().to_string())
+        usage::memory_mib(&self.child.0.id().to_string())
     }
 
     /// Seconds to import the file into a store of its own; `None` if there is no file.
@@ -141,7 +184,7 @@ impl Program {
     ) -> anyhow::Result<(Program, T)> {
         stop(self.child)?;
         let result = meanwhile(self.data.path()).await?;
-        let (child, address) = Program::launch(&self.conche, self.data.path())?;
+        let (child, address) = Program::launch(&self.conche, self.data.path(), &[])?;
         Ok((Program { child, address, ..self }, result))
     }
 
@@ -151,16 +194,35 @@ impl Program {
     }
 }
 
-fn stop(mut child: Child) -> anyhow::Result<()> {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
-    let status = child.wait()?;
-    ensure!(status.success(), "the program ended with {status}");
-    Ok(())
+/// A child that ends with its owner, also when a measurement fails.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Asks it to stop and waits for it.
+    fn end(&mut self) -> anyhow::Result<()> {
+        if self.0.try_wait()?.is_none() {
+            let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id())?);
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        }
+        let status = self.0.wait()?;
+        ensure!(status.success(), "the program ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After `stop` there is nothing left to do.
+        let _ = self.end();
+    }
+}
+
+pub(crate) fn stop(mut child: Running) -> anyhow::Result<()> {
+    child.end()
 }
 
 /// Runs the program once and gives what it printed.
-fn command(conche: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn command(conche: &Path, data: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(conche);
     command.args(arguments).arg("--data-dir").arg(data).env_remove("DATABASE_URL");
     let output = command.stderr(Stdio::inherit()).output()?;

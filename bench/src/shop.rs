@@ -25,8 +25,13 @@ pub(crate) struct Shop {
 impl Shop {
     /// Makes the shop through the API.
     pub(crate) async fn new(program: &Program) -> anyhow::Result<Shop> {
+        Shop::at(program.address(), program.token()).await
+    }
+
+    /// The same, with a token of another store.
+    pub(crate) async fn at(address: &str, token: &str) -> anyhow::Result<Shop> {
         let client = Client::builder().timeout(Duration::from_secs(30)).build()?;
-        let (address, token) = (program.address().into(), program.token().into());
+        let (address, token) = (address.into(), token.into());
         let shop = Shop { client, address, token, variants: Arc::default() };
         let mut variants = Vec::new();
         for number in 0..VARIANTS {

@@ -4,7 +4,7 @@ use super::*;
 
 fn arguments() -> BenchLoad {
     let until = "2026-11-01".parse().unwrap();
-    BenchLoad { products: 60, orders: 400, seed: 7, store: "bench".to_owned(), until }
+    BenchLoad { products: 60, orders: 400, first: None, seed: 7, store: "bench".to_owned(), until }
 }
 
 /// All that follows the first events of a load.
@@ -38,6 +38,10 @@ fn a_load_that_was_cut_short_goes_on_with_the_next_batch() {
     let there: usize = all[..2].iter().map(|batch| batch.events).sum();
     let rest = batches(&arguments(), i64::try_from(there).unwrap()).unwrap();
     assert!(texts(&all[2..]) == texts(&rest));
-    assert!(batches(&arguments(), 17).is_err(), "somebody used the store in the middle of a batch");
+    let some = batches(&BenchLoad { first: Some(150), ..arguments() }, 0).unwrap();
+    let there: usize = some.iter().map(|batch| batch.events).sum();
+    let rest = batches(&arguments(), i64::try_from(there).unwrap()).unwrap();
+    assert!(texts(&all) == [texts(&some), texts(&rest)].concat());
+    assert!(batches(&arguments(), 17).is_err(), "somebody used the store in the middle");
     assert!(batches(&arguments(), 1_000_000).is_err(), "somebody used the store afterwards");
 }

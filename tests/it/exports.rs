@@ -17,7 +17,7 @@ async fn filled(app: &App) {
     let until = "2026-11-01".parse().unwrap();
     let store = STORE.to_owned();
     // More orders than are read at a time.
-    let load = BenchLoad { products: 20, orders: 1_100, seed: 7, store, until };
+    let load = BenchLoad { products: 20, orders: 1_100, first: None, seed: 7, store, until };
     load::fill(&app.saga, &app.owner, &load).await.unwrap();
     app.project().await;
 }

@@ -10,7 +10,7 @@ use crate::app::{App, story};
 
 fn small() -> BenchLoad {
     let until = "2026-11-01".parse().unwrap();
-    BenchLoad { products: 60, orders: 300, seed: 7, store: "bench".to_owned(), until }
+    BenchLoad { products: 60, orders: 300, first: None, seed: 7, store: "bench".to_owned(), until }
 }
 
 impl App {
