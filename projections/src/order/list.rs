@@ -126,8 +126,9 @@ impl Order {
 ///
 /// What it costs does not depend on how many orders the store has, except where a list is ordered
 /// by one thing and bounded by another (days, totals, beginning of the number) and more than
-/// [`way::GATHERED_MAX`] orders lie within the bounds: then it walks through an index in its order,
-/// and if those within the bounds all stand at the far end, through all of it (some 200 ns each).
+/// [`way::GATHERED_MAX`] orders lie within the bounds ([`way::GATHERED_IN_TIME_MAX`] between days
+/// and numbers): then it walks through an index in its order, and if those within the bounds all
+/// stand at the far end, through all of it (some 200 ns each).
 pub async fn list(
     conn: &mut PgConnection,
     store_id: StoreId,

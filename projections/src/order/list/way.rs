@@ -5,10 +5,13 @@ use sqlx::PgConnection;
 
 use super::{OrderBy, OrderFilter, facets, statement};
 
-/// Orders that are gathered from an index and then sorted; more are walked through in the order of
-/// the list. So many are sorted in some 20 ms, and where there are more, one in ten of a million
-/// passes and the walk is short.
-pub(super) const GATHERED_MAX: i64 = 100_000;
+/// Orders that are gathered from an index and then sorted; where there are more, the list is walked
+/// through in its order, which is short if they stand anywhere in it.
+pub(super) const GATHERED_MAX: i64 = 10_000;
+
+/// The same between days and numbers: both rise with time, so those wanted may all stand at the far
+/// end, and the walk would be long.
+pub(super) const GATHERED_IN_TIME_MAX: i64 = 100_000;
 
 /// How to come to the orders of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,27 +90,21 @@ impl Way {
         if filter.customer.is_some() || filter.sku.is_some() || other {
             return Ok(Way::Few(search));
         }
-        let astray = filter.is_bounded_astray(search, by);
+        let astray = by.and_then(|by| filter.gathered_max(search, by));
         let in_order = matches!(by, Some(OrderBy::PlacedAt | OrderBy::Number));
-        if in_order && !astray && !filter.has_facets() {
+        if in_order && astray.is_none() && !filter.has_facets() {
             return Ok(Way::All(search));
         }
         let facets = facets::matching(&mut *conn, store_id, filter).await?;
-        if !astray || by.is_none() {
-            return Ok(Way::Walk(facets, search));
-        }
+        let Some(max) = astray else { return Ok(Way::Walk(facets, search)) };
         let within = Way::Walk(facets.clone(), search);
-        let within = match statement::count(store_id, filter, &within, GATHERED_MAX) {
+        let within = match statement::count(store_id, filter, &within, max) {
             Some(mut count) => {
                 count.build_query_scalar::<i64>().persistent(false).fetch_one(conn).await?
             }
             None => 0,
         };
-        Ok(if within < GATHERED_MAX {
-            Way::Gather(facets, search)
-        } else {
-            Way::Walk(facets, search)
-        })
+        Ok(if within < max { Way::Gather(facets, search) } else { Way::Walk(facets, search) })
     }
 }
 
@@ -123,12 +120,17 @@ impl OrderFilter {
         lists.into_iter().any(|list| !list.is_empty())
     }
 
-    /// Whether something bounds the list that it is not ordered by.
-    fn is_bounded_astray(&self, search: Search, by: Option<OrderBy>) -> bool {
+    /// If something bounds the list that it is not ordered by: how many orders within the bounds
+    /// are better gathered than walked to.
+    fn gathered_max(&self, search: Search, by: OrderBy) -> Option<i64> {
         let placed = self.placed_from.is_some() || self.placed_before.is_some();
         let total = self.total_from.is_some() || self.total_to.is_some();
-        (placed && by != Some(OrderBy::PlacedAt))
-            || (total && by != Some(OrderBy::Total))
-            || (search.is_range() && by != Some(OrderBy::Number))
+        let number = search.is_range();
+        match by {
+            OrderBy::Number if placed => Some(GATHERED_IN_TIME_MAX),
+            OrderBy::PlacedAt if number => Some(GATHERED_IN_TIME_MAX),
+            OrderBy::Number | OrderBy::PlacedAt => total.then_some(GATHERED_MAX),
+            OrderBy::Total => (placed || number).then_some(GATHERED_MAX),
+        }
     }
 }
