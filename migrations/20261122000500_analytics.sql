@@ -5,9 +5,8 @@
 --    every time zone can be put together.
 -- 2. Schema `analytics`: views over the read models, for people with SQL and for BI tools.
 --
--- A rebuild moves tables from schema to schema and a view follows the table it was made of, so
--- whoever moves tables of schema `read` calls `analytics.define_views()` in the same transaction.
--- Whoever changes a column that a view shows drops the view first and replaces that function.
+-- A rebuild moves tables from schema to schema and a view follows the table it was made of:
+-- `read.swap` makes these views anew over the tables that have come.
 
 -- 1. Tables -----------------------------------------------------------------------------------
 DROP TABLE read.analytics_orders, read.analytics_daily_sales, read.analytics_daily_stock;
@@ -241,105 +240,97 @@ COMMENT ON COLUMN analytics.visible_stores.store_id IS 'A store.';
 -- 3. The star ---------------------------------------------------------------------------------
 -- The views have their owner's rights, so that analysts need none on the tables; each lets rows of
 -- `visible_stores` pass and, as a security barrier, shows no other row to a function of the asker.
-CREATE FUNCTION analytics.define_views() RETURNS void LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    CREATE OR REPLACE VIEW analytics.fact_orders WITH (security_barrier) AS
-    SELECT o.store_id, o.order_id, o.number, o.checkout_id, o.placed_at,
-           (o.placed_at AT TIME ZONE 'UTC')::date AS placed_date, o.customer_reference, o.channel,
-           o.country, o.status, o.financial_status,
-           o.financial_status IN ('paid', 'partially_refunded', 'refunded') AS is_paid,
-           o.item_count AS units, o.currency, o.total_minor, o.captured_minor, o.refunded_minor
-      FROM read.order_summaries o
-     WHERE o.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_orders WITH (security_barrier) AS
+SELECT o.store_id, o.order_id, o.number, o.checkout_id, o.placed_at,
+       (o.placed_at AT TIME ZONE 'UTC')::date AS placed_date, o.customer_reference, o.channel,
+       o.country, o.status, o.financial_status,
+       o.financial_status IN ('paid', 'partially_refunded', 'refunded') AS is_paid,
+       o.item_count AS units, o.currency, o.total_minor, o.captured_minor, o.refunded_minor
+  FROM read.order_summaries o
+ WHERE o.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.fact_order_lines WITH (security_barrier) AS
-    SELECT l.store_id, l.order_id, l.position AS line_number, l.product_id, l.variant_id, l.sku,
-           l.title, o.placed_at, (o.placed_at AT TIME ZONE 'UTC')::date AS placed_date,
-           o.financial_status IN ('paid', 'partially_refunded', 'refunded') AS is_paid,
-           l.quantity, l.currency, l.unit_price_minor, l.total_minor
-      FROM read.order_lines l
-      JOIN read.order_summaries o ON o.store_id = l.store_id AND o.order_id = l.order_id
-     WHERE l.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_order_lines WITH (security_barrier) AS
+SELECT l.store_id, l.order_id, l.position AS line_number, l.product_id, l.variant_id, l.sku,
+       l.title, o.placed_at, (o.placed_at AT TIME ZONE 'UTC')::date AS placed_date,
+       o.financial_status IN ('paid', 'partially_refunded', 'refunded') AS is_paid,
+       l.quantity, l.currency, l.unit_price_minor, l.total_minor
+  FROM read.order_lines l
+  JOIN read.order_summaries o ON o.store_id = l.store_id AND o.order_id = l.order_id
+ WHERE l.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.fact_order_charges WITH (security_barrier) AS
-    SELECT c.store_id, c.order_id, c.position AS charge_number, c.kind, c.code, c.title, o.placed_at,
-           (o.placed_at AT TIME ZONE 'UTC')::date AS placed_date,
-           o.financial_status IN ('paid', 'partially_refunded', 'refunded') AS is_paid,
-           c.currency, c.amount_minor
-      FROM read.order_charges c
-      JOIN read.order_summaries o ON o.store_id = c.store_id AND o.order_id = c.order_id
-     WHERE c.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_order_charges WITH (security_barrier) AS
+SELECT c.store_id, c.order_id, c.position AS charge_number, c.kind, c.code, c.title, o.placed_at,
+       (o.placed_at AT TIME ZONE 'UTC')::date AS placed_date,
+       o.financial_status IN ('paid', 'partially_refunded', 'refunded') AS is_paid,
+       c.currency, c.amount_minor
+  FROM read.order_charges c
+  JOIN read.order_summaries o ON o.store_id = c.store_id AND o.order_id = c.order_id
+ WHERE c.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.fact_refunds WITH (security_barrier) AS
-    SELECT r.store_id, r.position AS log_position, r.order_id, r.document, r.customer_reference,
-           r.given_at, (r.given_at AT TIME ZONE 'UTC')::date AS given_date, r.currency,
-           r.amount_minor
-      FROM read.analytics_refunds r
-     WHERE r.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_refunds WITH (security_barrier) AS
+SELECT r.store_id, r.position AS log_position, r.order_id, r.document, r.customer_reference,
+       r.given_at, (r.given_at AT TIME ZONE 'UTC')::date AS given_date, r.currency,
+       r.amount_minor
+  FROM read.analytics_refunds r
+ WHERE r.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.fact_payments WITH (security_barrier) AS
-    SELECT p.store_id, p.payment_id, p.checkout_id, p.attempt, p.provider, p.status,
-           p.code AS refusal_code, p.requested_at,
-           (p.requested_at AT TIME ZONE 'UTC')::date AS requested_date, p.currency, p.amount_minor
-      FROM read.order_payments p
-     WHERE p.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_payments WITH (security_barrier) AS
+SELECT p.store_id, p.payment_id, p.checkout_id, p.attempt, p.provider, p.status,
+       p.code AS refusal_code, p.requested_at,
+       (p.requested_at AT TIME ZONE 'UTC')::date AS requested_date, p.currency, p.amount_minor
+  FROM read.order_payments p
+ WHERE p.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.fact_stock_movements WITH (security_barrier) AS
-    SELECT m.store_id, m.position AS log_position, m.variant_id, m.location, m.kind, m.source,
-           m.quantity, m.currency, m.unit_cost_minor, m.reference, m.reason, m.moved_at,
-           (m.moved_at AT TIME ZONE 'UTC')::date AS moved_date
-      FROM read.analytics_stock_movements m
-     WHERE m.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_stock_movements WITH (security_barrier) AS
+SELECT m.store_id, m.position AS log_position, m.variant_id, m.location, m.kind, m.source,
+       m.quantity, m.currency, m.unit_cost_minor, m.reference, m.reason, m.moved_at,
+       (m.moved_at AT TIME ZONE 'UTC')::date AS moved_date
+  FROM read.analytics_stock_movements m
+ WHERE m.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.fact_customer_spending WITH (security_barrier) AS
-    SELECT s.store_id, s.customer_reference, s.currency, s.orders, s.gross_minor, s.refunded_minor,
-           s.gross_minor - s.refunded_minor AS net_minor
-      FROM read.analytics_customer_spending s
-     WHERE s.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.fact_customer_spending WITH (security_barrier) AS
+SELECT s.store_id, s.customer_reference, s.currency, s.orders, s.gross_minor, s.refunded_minor,
+       s.gross_minor - s.refunded_minor AS net_minor
+  FROM read.analytics_customer_spending s
+ WHERE s.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.dim_customer WITH (security_barrier) AS
-    SELECT c.store_id, c.customer_reference, c.orders, c.first_order_at,
-           (c.first_order_at AT TIME ZONE 'UTC')::date AS first_order_date, c.last_order_at
-      FROM read.analytics_customers c
-     WHERE c.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.dim_customer WITH (security_barrier) AS
+SELECT c.store_id, c.customer_reference, c.orders, c.first_order_at,
+       (c.first_order_at AT TIME ZONE 'UTC')::date AS first_order_date, c.last_order_at
+  FROM read.analytics_customers c
+ WHERE c.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.dim_product WITH (security_barrier) AS
-    SELECT p.store_id, p.product_id, p.handle, p.title, p.vendor, p.product_type,
-           array_to_string(p.tags, ', ') AS tags, p.status, p.created_at, p.published_at
-      FROM read.catalog_products p
-     WHERE p.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.dim_product WITH (security_barrier) AS
+SELECT p.store_id, p.product_id, p.handle, p.title, p.vendor, p.product_type,
+       array_to_string(p.tags, ', ') AS tags, p.status, p.created_at, p.published_at
+  FROM read.catalog_products p
+ WHERE p.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.dim_variant WITH (security_barrier) AS
-    SELECT w.store_id, w.variant_id, w.product_id, w.sku, w.barcode, w.title,
-           array_to_string(w.option_values, ' / ') AS option_values, w.weight_g, w.currency,
-           w.price_minor
-      FROM read.catalog_variants w
-     WHERE w.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.dim_variant WITH (security_barrier) AS
+SELECT w.store_id, w.variant_id, w.product_id, w.sku, w.barcode, w.title,
+       array_to_string(w.option_values, ' / ') AS option_values, w.weight_g, w.currency,
+       w.price_minor
+  FROM read.catalog_variants w
+ WHERE w.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.dim_country WITH (security_barrier) AS
-    SELECT DISTINCT o.store_id, o.country
-      FROM read.order_summaries o
-     WHERE o.country IS NOT NULL
-       AND o.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
+CREATE VIEW analytics.dim_country WITH (security_barrier) AS
+SELECT DISTINCT o.store_id, o.country
+  FROM read.order_summaries o
+ WHERE o.country IS NOT NULL
+   AND o.store_id = ANY (ARRAY(SELECT v.store_id FROM analytics.visible_stores v));
 
-    CREATE OR REPLACE VIEW analytics.dim_channel WITH (security_barrier) AS
-    SELECT c.channel, c.name
-      FROM (VALUES ('api', 'Made through the API'), ('import', 'Taken over from another system'))
-        AS c (channel, name);
+CREATE VIEW analytics.dim_channel WITH (security_barrier) AS
+SELECT c.channel, c.name
+  FROM (VALUES ('api', 'Made through the API'), ('import', 'Taken over from another system'))
+    AS c (channel, name);
 
-    CREATE OR REPLACE VIEW analytics.dim_date WITH (security_barrier) AS
-    SELECT d::date AS date, extract(year FROM d)::int AS year, extract(quarter FROM d)::int AS quarter,
-           extract(month FROM d)::int AS month, to_char(d, 'FMMonth') AS month_name,
-           extract(day FROM d)::int AS day, extract(isoyear FROM d)::int AS iso_year,
-           extract(week FROM d)::int AS iso_week, extract(isodow FROM d)::int AS iso_weekday,
-           to_char(d, 'FMDay') AS weekday_name
-      FROM generate_series(timestamp '2000-01-01', timestamp '2049-12-31', interval '1 day') d;
-END $$;
-COMMENT ON FUNCTION analytics.define_views IS
-    'Makes the views anew over the tables that are in schema read now; to be called by the owner whenever tables were moved.';
-REVOKE ALL ON FUNCTION analytics.define_views FROM PUBLIC;
-SELECT analytics.define_views();
+CREATE VIEW analytics.dim_date WITH (security_barrier) AS
+SELECT d::date AS date, extract(year FROM d)::int AS year, extract(quarter FROM d)::int AS quarter,
+       extract(month FROM d)::int AS month, to_char(d, 'FMMonth') AS month_name,
+       extract(day FROM d)::int AS day, extract(isoyear FROM d)::int AS iso_year,
+       extract(week FROM d)::int AS iso_week, extract(isodow FROM d)::int AS iso_weekday,
+       to_char(d, 'FMDay') AS weekday_name
+  FROM generate_series(timestamp '2000-01-01', timestamp '2049-12-31', interval '1 day') d;
 
 -- 4. What it all means ------------------------------------------------------------------------
 COMMENT ON VIEW analytics.fact_orders IS 'Orders, one row each. Sold is what is_paid; a later cancellation leaves is_paid and shows in fact_refunds.';
