@@ -140,6 +140,8 @@ fn who_has_written_is_given_nothing_older() {
             assert_eq!(answer.header("x-stale"), "");
             let shown: i64 = answer.header("x-position").parse().unwrap();
             assert!(position.parse::<i64>().unwrap() <= shown);
+            let kept = app.get_with(&path, "x-min-position", &position).await;
+            assert_eq!(kept.body, answer.body, "what was kept is not from before");
         }
     });
 }
