@@ -96,8 +96,8 @@ pub(super) async fn available(
     let looked = listener.reads().following().reach(&PROJECTION).is_some();
     let unchanged =
         |seen| looked && changes.unchanged(store_id, &now.depends, (changes.epoch(), seen));
-    let changed = !seen.is_some_and(unchanged);
-    Ok((now, changed))
+    let is_new = !seen.is_some_and(unchanged);
+    Ok((now, is_new))
 }
 
 async fn read(listener: &Listener, product_id: Uuid) -> Result<Availability, sqlx::Error> {
