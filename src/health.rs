@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use projections::{Lag, parked::Counts};
+use read_api::{CacheCounts, Reads};
 use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
@@ -36,8 +37,17 @@ struct Readiness {
     dependencies: Vec<Dependency>,
 }
 
+/// What the probes look at.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// Sees how old the events are that nobody has applied yet.
+    pub pool: PgPool,
+    /// Where the process answers queries.
+    pub reads: Option<Reads>,
+}
+
 /// Routes of the probes; open to everyone who can reach the address.
-pub fn api() -> Api<PgPool> {
+pub fn api() -> Api<Probed> {
     let why = "probes of load balancers carry no token";
     let scrapers = "they carry no token, and it tells no more than the probes";
     let probes = Api::new().public(why, routes!(live)).public(why, routes!(ready));
@@ -54,7 +64,7 @@ async fn live() -> StatusCode {
 /// The database answers and no read model is far behind.
 #[utoipa::path(get, path = "/health/ready", tag = "health", responses(
     (status = 200, body = Readiness), (status = 503, body = Readiness)))]
-async fn ready(State(pool): State<PgPool>) -> (StatusCode, Json<Readiness>) {
+async fn ready(State(Probed { pool, .. }): State<Probed>) -> (StatusCode, Json<Readiness>) {
     let dependencies = match projections::lag(&pool).await {
         Ok(lags) => lags.into_iter().map(read_model).collect(),
         Err(_) => Vec::new(),
@@ -84,13 +94,16 @@ fn read_model(lag: projections::Lag) -> Dependency {
     Dependency { name: lag.name.to_owned(), ready, detail }
 }
 
-/// How far the read models are, in the text format of Prometheus.
+/// How far the read models are, and how many answers were kept, in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, body = String, content_type = TEXT_FORMAT),
     (status = 503, description = "the database does not answer")))]
-async fn metrics(State(pool): State<PgPool>) -> Response {
+async fn metrics(State(Probed { pool, reads }): State<Probed>) -> Response {
     match projections::lag(&pool).await {
-        Ok(lags) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], gauges(&lags)).into_response(),
+        Ok(lags) => {
+            let text = gauges(&lags) + &counters(reads.as_ref());
+            ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
+        }
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
@@ -116,6 +129,20 @@ const GAUGES: [Gauge; 4] = [
         lag.parked.events as f64
     }),
 ];
+
+/// Of the cache of the process, if it keeps answers.
+fn counters(reads: Option<&Reads>) -> String {
+    let Some(CacheCounts { hits, misses }) = reads.and_then(Reads::cache_counts) else {
+        return String::new();
+    };
+    let name = "conche_read_cache_requests_total";
+    format!(
+        "# HELP {name} Queries of the catalogue: answered from memory (hit) or not.\n\
+         # TYPE {name} counter\n\
+         {name}{{outcome=\"hit\"}} {hits}\n\
+         {name}{{outcome=\"miss\"}} {misses}\n"
+    )
+}
 
 fn gauges(lags: &[Lag]) -> String {
     let mut text = String::new();

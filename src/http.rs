@@ -12,7 +12,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use write_api::{Crowd, Driver, WriteState};
 
-use crate::health;
+use crate::health::{self, Probed};
 
 /// Actors over HTTP, as the metadata of events calls them: tokens are given to people.
 const ACTOR_KIND: &str = "user";
@@ -37,21 +37,24 @@ pub fn both(
     probe: PgPool,
 ) -> anyhow::Result<Router> {
     let (write, write_document) = write_api::api().finish()?;
+    let probed = Probed { pool: probe, reads: Some(reads.clone()) };
     let (read, read_document) = read_api::router(reads)?;
     let router = write.with_state(write_state(ctx, saga)).merge(read);
-    finish(door, ctx, router, openapi::merged(write_document, read_document), probe)
+    finish(door, ctx, router, openapi::merged(write_document, read_document), probed)
 }
 
 /// The command API alone.
 pub fn write(door: Door, ctx: &Ctx, saga: SagaCtx, probe: PgPool) -> anyhow::Result<Router> {
     let (router, document) = write_api::api().finish()?;
-    finish(door, ctx, router.with_state(write_state(ctx, saga)), document, probe)
+    let probed = Probed { pool: probe, reads: None };
+    finish(door, ctx, router.with_state(write_state(ctx, saga)), document, probed)
 }
 
 /// The query API alone.
 pub fn read(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
+    let probed = Probed { pool: probe, reads: Some(reads.clone()) };
     let (router, document) = read_api::router(reads)?;
-    finish(door, ctx, router, document, probe)
+    finish(door, ctx, router, document, probed)
 }
 
 fn write_state(ctx: &Ctx, saga: SagaCtx) -> WriteState {
@@ -63,14 +66,14 @@ fn finish(
     ctx: &Ctx,
     router: Router,
     document: OpenApi,
-    probe: PgPool,
+    probed: Probed,
 ) -> anyhow::Result<Router> {
     let (probes, probes_document) = health::api().finish()?;
     let document = openapi::merged(document, probes_document);
     // The validator would be asked from somebody else's server.
     let page = Config::default().validator_url("none").persist_authorization(false);
     let router = router
-        .merge(probes.with_state(probe))
+        .merge(probes.with_state(probed))
         .merge(problem::pages::router())
         .route("/", get(async || Redirect::temporary("/docs/")))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(page));

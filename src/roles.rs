@@ -230,7 +230,7 @@ async fn add_reads(
 fn add_wakeups(tasks: &mut Tasks, database: &Database, engine: &Engine) {
     let (engine, pool, stop) = (engine.clone(), database.wakeups(), tasks.stop.subscribe());
     tasks.add(async move {
-        wakeups::run(engine, pool, stop).await;
+        Box::pin(wakeups::run(engine, pool, stop)).await;
         Ok(())
     });
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::{
-    body::Body,
-    http::{Method, StatusCode, header},
+    body::{Body, to_bytes},
+    http::{Method, Request, StatusCode, header},
 };
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -96,6 +96,11 @@ fn an_answer_is_kept_until_what_it_shows_has_changed() {
             assert_eq!(kept.status, StatusCode::OK);
             assert_eq!(kept.header("cache-control"), "private, no-cache");
         }
+        let metrics = app.begin_answer(Request::get("/metrics").body(Body::empty()).unwrap()).await;
+        let metrics = to_bytes(metrics.into_body(), usize::MAX).await.unwrap();
+        let hits = app.reads.cache_counts().unwrap().hits;
+        let hits = format!("conche_read_cache_requests_total{{outcome=\"hit\"}} {hits}\n");
+        assert!(String::from_utf8_lossy(&metrics).contains(&hits), "{metrics:?}");
         // What was made for another page is another answer.
         assert!(!app.kept("/api/v1/products?limit=1").await.1);
 
@@ -222,7 +227,7 @@ fn an_answer_of_one_store_is_never_given_to_another() {
         for _ in 0..2 {
             assert_eq!(app.get(&path).await.status, StatusCode::OK);
             let token = app.token("elsewhere", api_kit::Permission::ALL);
-            let request = axum::http::Request::get(&path);
+            let request = Request::get(&path);
             let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
             let stranger = app.send(request.body(Body::empty()).unwrap()).await;
             assert_eq!(stranger.status, StatusCode::NOT_FOUND);

@@ -86,6 +86,9 @@ fn a_parked_stream_is_shown_tried_and_discarded() {
         assert_eq!(parked::run(&app.owner, &retry).await.unwrap(), ExitCode::FAILURE);
         let nothing = Parked::Retry { name: None, stream: None, store: None };
         assert_eq!(parked::run(&app.owner, &nothing).await.unwrap(), ExitCode::SUCCESS);
-        assert_eq!(projections::verify(&app.owner, &projections::catalog::PROJECTION).await.unwrap(), []);
+        assert_eq!(
+            projections::verify(&app.owner, &projections::catalog::PROJECTION).await.unwrap(),
+            []
+        );
     });
 }
