@@ -60,11 +60,13 @@ async fn rebuilt_tables_are_like_new_ones() {
              SELECT concat_ws(' ', conrelid::regclass, conname, pg_get_constraintdef(oid))
                FROM pg_constraint WHERE connamespace = 'read'::regnamespace
               UNION ALL
-             SELECT concat_ws(' ', attrelid::regclass, attname, attnum, attnotnull, attgenerated,
-                              col_description(attrelid, attnum), atttypid::regtype,
-                              attcollation::regcollation) FROM pg_attribute
+             SELECT concat_ws(' ', attrelid::regclass, attname,
+                              row_number() OVER (PARTITION BY attrelid ORDER BY attnum),
+                              attnotnull, attgenerated, col_description(attrelid, attnum),
+                              atttypid::regtype, attcollation::regcollation) FROM pg_attribute
               WHERE attrelid IN (SELECT oid FROM pg_class
                                   WHERE relnamespace = 'read'::regnamespace AND relkind = 'r')
+                AND NOT attisdropped
               ORDER BY 1",
         )
         .fetch_all(&shop.db.owner)
