@@ -140,11 +140,13 @@ impl Wakeups {
     /// Until the connection is lost.
     async fn attend(&self, mut listener: PgListener) {
         while let Ok(Some(notification)) = listener.try_recv().await {
-            // Others may use the channel for something else.
-            if let Ok(position) = notification.payload().parse() {
-                self.heard.fetch_max(position, Ordering::Relaxed);
-                announce(self.engine.appended_by_anyone(), position);
-            }
+            // Others may use the channel for something else, and anybody may name any position: the
+            // log says how far it is. What this process appended it knows.
+            let named: i64 = notification.payload().parse().unwrap_or_default();
+            let known = *self.engine.appended_by_anyone().borrow();
+            let position = if named <= known { named } else { self.head().await.unwrap_or(known) };
+            self.heard.fetch_max(position, Ordering::Relaxed);
+            announce(self.engine.appended_by_anyone(), position);
         }
     }
 

@@ -298,3 +298,15 @@ async fn rests(app: &App, checkout: &str, status: &str) -> Answer {
     }
     app.get(&format!("/api/v1/checkouts/{checkout}")).await
 }
+
+#[test]
+fn a_card_number_is_not_taken_for_a_token() {
+    story(async |app: App| {
+        let product = app.product("Careless bar", 500, 1).await;
+        let checkout = app.begin(&product.variant_id, 1).await.text("/id");
+        let path = format!("/api/v1/checkouts/{checkout}/complete");
+        let sent = app.post(&path, &json!({ "payment_method": "4242 4242 4242 4242" })).await;
+        assert_eq!(sent.status, StatusCode::UNPROCESSABLE_ENTITY, "{:#}", sent.body);
+        assert_eq!(sent.text("/errors/0/pointer"), "/payment_method");
+    });
+}

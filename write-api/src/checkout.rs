@@ -1,8 +1,8 @@
 //! Buying: begin, pay, answer the bank, give up, look.
 //!
-//! A command of a checkout starts a process, is carried on here, and is answered where it rests. A repeat
-//! with the same key answers from that same point of the stream, byte for byte, whatever happened
-//! to the checkout since.
+//! A command of a checkout starts a process, is carried on here, and is answered where it rests. A
+//! repeat with the same key answers from that same point of the stream, byte for byte, whatever
+//! happened to the checkout since.
 
 use api_kit::{Api, Body, Caller, Class, Deadline, NoBody, Path, Permission, Problem};
 use axum::extract::State;
@@ -11,7 +11,7 @@ use commands::checkout::{
     self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView,
 };
 use commands::payment::PaymentError;
-use commands::{CommandError, Done};
+use commands::{CommandError, Done, Intent};
 use event_schemas::ids::{CheckoutId, StoreId};
 use fail::fail_point;
 use sha2::{Digest as _, Sha256};
@@ -58,11 +58,13 @@ async fn begin(
     KeyedSender(sender): KeyedSender,
     Body { value, digest }: Body<BeginCheckout>,
 ) -> Result<Response, Problem> {
-    let intent = sender.intent(&digest);
     let new = value.into_checkout()?;
     let variants = new.lines.iter().map(|line| line.variant_id).take(use_case::LINES_MAX).collect();
     // Kept until the process rests: what it does then is what the turn is for.
     let _turns = state.crowd.turns(sender.store_id(), variants, sender.deadline()).await?;
+    // It begins now and not when it came to the end of the line: what a runner leaves to whoever
+    // began it counts from here.
+    let intent = Intent { at: state.ctx.now(), ..sender.intent(&digest) };
     let short = use_case::shortages(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
     if !short.is_empty() {
         return Err(problem::insufficient_stock(&short));
@@ -196,7 +198,7 @@ impl Journey {
         done: Done,
     ) -> Result<Response, Problem> {
         fail_point!("write-api::before-rest");
-        let view = rest::rest(state, self, done).await?;
+        let view = rest::rest(state, self, (asked, done)).await?;
         fail_point!("write-api::after-rest");
         let view = match view {
             Some(view) => view,

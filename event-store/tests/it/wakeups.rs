@@ -96,3 +96,18 @@ async fn it_ends_when_told_to() {
     stop.send_replace(true);
     timeout(PATIENCE, running).await.expect("it ends").unwrap();
 }
+
+#[tokio::test]
+async fn whoever_names_a_position_that_is_not_there_deafens_nobody() {
+    let db = Db::new().await;
+    let ((one, _stop_one), (other, _stop_other)) = (process(&db), process(&db));
+    let mut hearer = other.appended();
+    all_listen(&db, 2).await;
+    append(&one, &mut hearer).await;
+
+    let forged = format!("SELECT pg_notify('conche_log', '{}')", i64::MAX);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(forged)).execute(&db.admin).await.unwrap();
+
+    append(&one, &mut hearer).await;
+    assert_eq!(*hearer.borrow(), 2);
+}

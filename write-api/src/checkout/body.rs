@@ -123,6 +123,11 @@ impl CompleteCheckout {
                 };
                 token.map(str::to_owned).map_err(refused)
             }
+            // What is stored as a token stays for ever.
+            (None, Some(token)) if provider.tokenise(&token).is_ok() => {
+                let detail = "this is a card number; send it as payment.card_number";
+                Err(Problem::invalid("/payment_method", "invalid", detail))
+            }
             (None, Some(token)) => Ok(token),
             (None, None) => {
                 Err(Problem::invalid("/payment", "missing", "send payment or payment_method"))

@@ -12,23 +12,27 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::Journey;
+use super::answer::Asked;
 
-/// Processes that one process carries on at once. Each waits for the disk most of the time, and
-/// what many store at once is one flush.
-const AT_ONCE: usize = 128;
+/// Processes that one process carries on at once, of those that ask the payment provider and of the
+/// others each: a provider that is silent must not keep anybody from holding stock. Each waits for
+/// the disk most of the time, and what many store at once is one flush.
+const AT_ONCE: usize = 64;
 
 /// Drives processes of checkouts. Cheap to clone; all clones share the bound.
 #[derive(Clone, Debug)]
 pub struct Driver {
     saga: SagaCtx,
     places: Arc<Semaphore>,
+    paying: Arc<Semaphore>,
 }
 
 impl Driver {
     /// `saga` acts with an engine beside that of the requests, so that a crowd of them does not
     /// take its places.
     pub fn new(saga: SagaCtx) -> Driver {
-        Driver { saga, places: Arc::new(Semaphore::new(AT_ONCE)) }
+        let places = || Arc::new(Semaphore::new(AT_ONCE));
+        Driver { saga, places: places(), paying: places() }
     }
 
     /// Who moves the money.
@@ -38,8 +42,9 @@ impl Driver {
 
     /// Carries a checkout on as far as it goes. Returns then, or at `until`; what is under way is
     /// not cut off by that, nor by a client that hangs up.
-    pub(super) async fn drive(&self, journey: Journey, until: Instant) {
-        let place = timeout_at(until, Arc::clone(&self.places).acquire_owned()).await;
+    pub(super) async fn drive(&self, journey: Journey, asked: Asked, until: Instant) {
+        let places = if asked == Asked::Pay { &self.paying } else { &self.places };
+        let place = timeout_at(until, Arc::clone(places).acquire_owned()).await;
         let Ok(Ok(place)) = place else { return };
         let (ended, end) = oneshot::channel::<()>();
         let saga = self.saga.clone();

@@ -8,6 +8,7 @@ use commands::{CommandError, Done};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Journey;
+use super::answer::Asked;
 use super::problem::problem;
 use crate::WriteState;
 
@@ -25,12 +26,12 @@ const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// they wait for.
 const PAUSE_PART: u32 = 3;
 
-/// The checkout at its first rest at or after what is `done`, or `None` if that takes too long, for
+/// The checkout at its first rest at or after what was `asked` and is `done`, or `None` if that takes too long, for
 /// us or for the client.
 pub(super) async fn rest(
     state: &WriteState,
     journey: Journey,
-    done: Done,
+    (asked, done): (Asked, Done),
 ) -> Result<Option<CheckoutView>, Problem> {
     let Journey { store_id, id, deadline } = journey;
     let look = async || {
@@ -45,7 +46,7 @@ pub(super) async fn rest(
     }
     let began = Instant::now();
     let wait_max = deadline.within(WAIT_MAX);
-    state.driver.drive(journey, began + wait_max).await;
+    state.driver.drive(journey, asked, began + wait_max).await;
     let mut appended = state.ctx.engine.appended();
     loop {
         appended.mark_unchanged();
