@@ -145,12 +145,12 @@ fn counters(reads: Option<&Reads>) -> String {
 }
 
 fn gauges(lags: &[Lag]) -> String {
-    let mut text = String::new();
-    for (name, help, value) in GAUGES {
-        text += &format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
-        for lag in lags {
-            text += &format!("{name}{{projection=\"{}\"}} {}\n", lag.name, value(lag));
-        }
-    }
-    text
+    let gauges = GAUGES.iter().flat_map(|(name, help, value)| {
+        let head = format!("# HELP {name} {help}\n# TYPE {name} gauge\n");
+        let rows = lags
+            .iter()
+            .map(move |lag| format!("{name}{{projection=\"{}\"}} {}\n", lag.name, value(lag)));
+        std::iter::once(head).chain(rows)
+    });
+    gauges.collect()
 }

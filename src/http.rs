@@ -66,14 +66,14 @@ fn finish(
     ctx: &Ctx,
     router: Router,
     document: OpenApi,
-    probed: Probed,
+    about: Probed,
 ) -> anyhow::Result<Router> {
     let (probes, probes_document) = health::api().finish()?;
     let document = openapi::merged(document, probes_document);
     // The validator would be asked from somebody else's server.
     let page = Config::default().validator_url("none").persist_authorization(false);
     let router = router
-        .merge(probes.with_state(probed))
+        .merge(probes.with_state(about))
         .merge(problem::pages::router())
         .route("/", get(async || Redirect::temporary("/docs/")))
         .merge(SwaggerUi::new("/docs").url("/openapi.json", document).config(page));
