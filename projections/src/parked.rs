@@ -25,8 +25,9 @@ pub use resume::{Discard, Resumed, discard, events, list, retry};
 /// and the projection stands still before the next one: that is as easy to take back.
 const STREAMS_MAX: i64 = 10_000;
 
-/// SQLSTATE classes that speak against the data of an event: data exception, constraint violation.
-const DATA_CLASSES: [&str; 2] = ["22", "23"];
+/// SQLSTATE classes that speak against the data of an event: data exception, constraint violation,
+/// larger than a row or an index takes.
+const DATA_CLASSES: [&str; 3] = ["22", "23", "54"];
 
 /// Bytes of a reason that are kept: a message may quote the event.
 const REASON_BYTES_MAX: usize = 2_000;
@@ -336,7 +337,10 @@ impl LeftOut {
         let first = First { position: bad.position, version: bad.version, reason };
         let known = self.streams.insert(key, first);
         let streams = i64::try_from(self.streams.len()).unwrap_or(i64::MAX);
-        if known.is_some() || streams > STREAMS_MAX {
+        // An event further on in the same stream may have been found first: all of a window are read
+        // before any is applied.
+        let again = known.is_some_and(|known| known.position <= bad.position);
+        if again || streams > STREAMS_MAX {
             return Err(ProjectionError::TooManyParked { name: projection.name });
         }
         Ok(())

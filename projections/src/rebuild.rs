@@ -26,15 +26,19 @@ pub use rollback::roll_back;
 
 use replica::{Purpose, Replica, finish};
 
-/// Tries to get the tables for the moment of the swap. Readers come and go in milliseconds.
+/// Tries to get the tables for the moment of the swap. Most readers come and go in milliseconds, but
+/// an export or an analyst may take minutes: in all, the tries go on for about nine.
 const SWAP_TRIES: u32 = 60;
 
-/// Pause between them.
+/// Pause after the first of them; after the second twice as long, after the third three times.
 const SWAP_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest pause.
+const SWAP_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Shorter than `deadlock_timeout`: if a swap and a reader wait for each other, the swap gives up
 /// and not the reader.
-const SWAP_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '500ms'";
+const SWAP_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
 
 /// SQLSTATE of a lock that was not granted in time, and of a deadlock.
 const NOT_GRANTED: [&str; 2] = ["55P03", "40P01"];
@@ -110,11 +114,11 @@ impl<'a> Rebuild<'a> {
             self.replica.index().await?;
             self.indexed = true;
         }
-        for _ in 1..SWAP_TRIES {
+        for tries in 1..SWAP_TRIES {
             self.replica.follow_log(progress).await?;
             match self.try_swap().await {
                 Err(Stop::Failed(ProjectionError::Database(error))) if is_not_granted(&error) => {
-                    tokio::time::sleep(SWAP_PAUSE).await;
+                    tokio::time::sleep((SWAP_PAUSE * tries).min(SWAP_PAUSE_MAX)).await;
                 }
                 // Among the last events. Found before the next try, when nobody waits.
                 Err(Stop::Bad(..) | Stop::Narrow(..)) => {

@@ -41,7 +41,7 @@ pub(super) async fn keep(
 /// appended since. Returns that position.
 ///
 /// [`ProjectionError::NoWayBack`] if none are kept, if another version of the code filled them, if
-/// the tables have got another shape since, or if an event was discarded since that they have.
+/// the tables have got another shape since, or if an event was discarded since.
 pub async fn roll_back(owner: &PgPool, projection: &Projection) -> Result<i64, ProjectionError> {
     let mut conn = lock(owner, projection).await?;
     let outcome = roll_back_with(&mut conn, projection).await;
@@ -117,12 +117,14 @@ async fn fit(conn: &mut PgConnection, projection: &Projection) -> Result<i64, Pr
     let discarded = sqlx::query_scalar!(
         r#"SELECT EXISTS (SELECT FROM log.discarded d JOIN read.projection_states s
                                    ON s.name = d.projection AND d.discarded_at > s.kept_at
-                                  AND d.position <= s.kept_position
                            WHERE d.projection = $1) AS "discarded!""#,
         projection.name
     );
     if discarded.fetch_one(&mut *conn).await? {
-        return Err(no_way("an event in them was discarded since they were replaced".to_owned()));
+        return Err(no_way(
+            "an event was discarded since they were replaced, and they would meet it again"
+                .to_owned(),
+        ));
     }
     sqlx::raw_sql("SET LOCAL ROLE NONE").execute(conn).await?;
     Ok(position)

@@ -95,6 +95,25 @@ async fn a_stream_waits_at_an_event_that_cannot_be_applied_and_the_others_flow()
     is_clean(&shop, CATALOG).await;
 }
 
+/// A window is read before it is applied, so the second fault is met first.
+#[tokio::test]
+async fn a_stream_with_two_faults_is_parked_at_the_first() {
+    let shop = Shop::new().await;
+    let mut event = placed(1, day(0));
+    event.lines[0].unit_price = gbp(i64::MAX);
+    let stream = ("order", order(1).0);
+    shop.append(STORE, stream, &[OrderEvent::Placed(event)]).await;
+    let later = OrderEvent::Placed(placed(1, day(1)));
+    shop.append_raw(STORE, stream, vec![unknown_event(&later)]).await;
+    shop.append(STORE, ("order", order(2).0), &[OrderEvent::Placed(placed(2, day(0)))]).await;
+
+    while catch_up(&shop.db.projector, ORDERS).await.unwrap() > 0 {}
+
+    let parked = the_one(&shop).await;
+    assert_eq!((parked.position, parked.version, parked.events), (1, 1, 2));
+    is_clean(&shop, ORDERS).await;
+}
+
 #[tokio::test]
 async fn an_event_the_tables_refuse_is_found_and_parked() {
     let shop = Shop::new().await;
