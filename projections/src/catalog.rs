@@ -5,19 +5,18 @@ use sqlx::PgConnection;
 
 use crate::{Projection, ProjectionError};
 
+pub mod documents;
 pub mod products;
-mod search;
 pub mod stock;
 pub mod variants;
 
 /// From the events of products and stock items.
 pub const PROJECTION: Projection = Projection {
     name: "catalog",
-    version: 1,
+    version: 2,
     tables: &[
         "catalog_products",
         "catalog_variants",
-        "catalog_product_terms",
         "catalog_stock_items",
         "catalog_stock_levels",
     ],

@@ -10,6 +10,7 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::catalog::At;
 use crate::changes::Changes;
 use crate::live::Feeds;
 
@@ -73,6 +74,22 @@ impl Following {
         let seen = self.seen.borrow();
         seen.at.filter(|at| at.elapsed() <= TRUSTED)?;
         seen.reached.projections.get(nth(projection)).cloned()
+    }
+
+    /// Waits until the projection is at another generation or a later position than `at`.
+    pub(crate) async fn beyond(&self, projection: &Projection, at: Option<At>) -> Reach {
+        let mut seen = self.seen.subscribe();
+        let nth = nth(projection);
+        let beyond = |reach: &Reach| {
+            at.is_none_or(|at| at.generation != reach.generation || at.position < reach.position)
+        };
+        let moved = seen.wait_for(|seen| seen.reached.projections.get(nth).is_some_and(beyond));
+        let moved = moved.await.map(|seen| seen.reached.projections[nth].clone());
+        match moved {
+            Ok(reach) => reach,
+            // Nobody looks any more.
+            Err(_) => std::future::pending().await,
+        }
     }
 
     /// Waits until the projection has reached `position`, at most until `end`; `None` if nobody

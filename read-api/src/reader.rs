@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponseParts, ResponseParts};
 use event_schemas::ids::StoreId;
-use projections::Projection;
+use projections::{Projection, catalog};
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use tokio::time::{Instant, timeout_at};
 
@@ -18,6 +18,10 @@ use crate::reads::{Reads, poll};
 /// Longest wait for a read model to reach `X-Min-Position`. A projector needs a few milliseconds;
 /// longer than this is a lag that the client should know of.
 const WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Longest wait for the search index after the read model it follows is there, which takes some ten
+/// milliseconds. A process that has just begun has none for a while.
+const INDEX_WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// What we ask of a client that met a busy or absent database.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -47,6 +51,8 @@ pub(crate) struct View {
 pub(crate) struct Freshness {
     position: i64,
     stale: Option<Stale>,
+    /// Whether only events can change the answer, so that it may be kept until they do.
+    lasting: bool,
 }
 
 /// How much is missing from an answer.
@@ -104,7 +110,7 @@ impl Reader {
         let position = projections::history::head(&mut tx).await?;
         let stale = self.min_position.filter(|min| position < *min);
         let stale = stale.map(|min| Stale { positions: min - position, seconds: None });
-        Ok(View { tx, freshness: Freshness { position, stale } })
+        Ok(View { tx, freshness: Freshness { position, stale, lasting: true } })
     }
 
     async fn begin(&self, projection: &Projection) -> Result<View, sqlx::Error> {
@@ -135,8 +141,30 @@ impl Reader {
         }
     }
 
+    /// The catalogue and the search index that follows it, which is what the freshness is of.
+    pub(crate) async fn indexed(&self) -> Result<(View, search::View), Problem> {
+        let mut view = self.view(&catalog::PROJECTION).await?;
+        let Freshness { position, .. } = view.freshness;
+        let wanted = self.min_position.map_or(0, |min| min.min(position));
+        let end = self.deadline.0.min(Instant::now() + INDEX_WAIT_MAX);
+        let Some(shown) = self.reads.index().reached(wanted, end).await else {
+            // It is being filled; see `follow` of the index for what goes wrong with that.
+            return Err(Problem::unavailable(RETRY_AFTER));
+        };
+        let reach = self.reads.following().reach(&catalog::PROJECTION);
+        let lasting = reach.is_some_and(|reach| reach.generation == shown.at.generation);
+        view.freshness = self.freshness(&catalog::PROJECTION, position.min(shown.at.position));
+        view.freshness.lasting = lasting;
+        Ok((view, shown.view))
+    }
+
     async fn open(&self, pool: &PgPool, projection: &Projection) -> Result<View, sqlx::Error> {
         let (tx, position) = projections::as_store_at(pool, self.store_id, projection.name).await?;
+        Ok(View { tx, freshness: self.freshness(projection, position) })
+    }
+
+    /// Of an answer that shows the projection as it was at `position`.
+    fn freshness(&self, projection: &Projection, position: i64) -> Freshness {
         let stale = self.min_position.filter(|min| position < *min).map(|min| {
             let reach = self.reads.following().reach(projection);
             // What was seen of another server, or at another position, says nothing here.
@@ -144,7 +172,7 @@ impl Reader {
             let seconds = reach.map(|reach| reach.behind_seconds);
             Stale { positions: min - position, seconds }
         });
-        Ok(View { tx, freshness: Freshness { position, stale } })
+        Freshness { position, stale, lasting: true }
     }
 }
 
@@ -176,7 +204,8 @@ impl IntoResponseParts for Freshness {
     fn into_response_parts(self, parts: ResponseParts) -> Result<ResponseParts, Infallible> {
         let mut parts = Position(self.position).into_response_parts(parts)?;
         match self.stale {
-            None => drop(parts.extensions_mut().insert(AsOf(self.position))),
+            None if self.lasting => drop(parts.extensions_mut().insert(AsOf(self.position))),
+            None => {}
             Some(stale) => stale.describe(parts.headers_mut()),
         }
         let headers = parts.headers_mut();

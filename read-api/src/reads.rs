@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::cache::{Cache, CacheCounts};
+use crate::catalog::ProductIndex;
 use crate::follower::{Follower, Following};
 use crate::live::Shelf;
 
@@ -35,6 +36,7 @@ pub struct Reads(Arc<Parts>);
 struct Parts {
     sources: Sources,
     following: Following,
+    index: ProductIndex,
     cache: Option<Cache>,
     shelf: Shelf,
 }
@@ -43,16 +45,20 @@ impl Reads {
     /// Nothing is known, and nothing kept, until [`Reads::follow`] runs.
     pub fn new(sources: Sources) -> Reads {
         let cache = sources.cached.then(Cache::new);
-        let following = Following::default();
-        Reads(Arc::new(Parts { sources, following, cache, shelf: Shelf::default() }))
+        let (following, index) = (Following::default(), ProductIndex::default());
+        Reads(Arc::new(Parts { sources, following, index, cache, shelf: Shelf::default() }))
     }
 
     /// The one task of the process that looks how far the read models are, until `stop` says `true`
     /// or its sender is gone. `wakeups` changes when something was appended to the log; without
     /// that it shows a quarter of a second late.
     pub async fn follow(self, wakeups: watch::Receiver<i64>, stop: watch::Receiver<bool>) {
-        let Parts { sources, following, cache, .. } = &*self.0;
-        Follower::new(&sources.follower, following, cache.is_some()).run(wakeups, stop).await;
+        let Parts { sources, following, index, cache, .. } = &*self.0;
+        let follower = Follower::new(&sources.follower, following, cache.is_some());
+        tokio::select! {
+            () = follower.run(wakeups, stop) => {}
+            never = index.follow(&sources.follower, following) => match never {},
+        }
         following.feeds.end();
     }
 
@@ -76,6 +82,10 @@ impl Reads {
 
     pub(crate) fn following(&self) -> &Following {
         &self.0.following
+    }
+
+    pub(crate) fn index(&self) -> &ProductIndex {
+        &self.0.index
     }
 
     pub(crate) fn cache(&self) -> Option<&Cache> {

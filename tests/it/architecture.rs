@@ -17,7 +17,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sagas", &["commands", "event-schemas", "event-store", "providers"]),
     ("api-kit", &["event-schemas"]),
     ("write-api", &["api-kit", "commands", "domain", "event-schemas", "providers", "sagas"]),
-    ("read-api", &["api-kit", "event-schemas", "projections"]),
+    ("read-api", &["api-kit", "event-schemas", "projections", "search"]),
+    ("search", &[]),
 ];
 
 /// Crates that nobody who uses the program meets: measurements, and what tests share.

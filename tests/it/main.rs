@@ -20,4 +20,5 @@ mod openapi;
 mod overload;
 mod parked;
 mod read_models;
+mod search;
 mod tenancy;

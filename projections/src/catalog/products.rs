@@ -9,14 +9,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Postgres, QueryBuilder, types::Json};
 use uuid::Uuid;
 
-use super::{
-    search::{AFTER_PREFIX, Terms, changes_terms, folded_tag, search_words},
-    variants::{self, Variant},
-};
+use super::variants::{self, Variant};
 use crate::{Fact, Key, ProjectionError, columns, facts};
-
-/// Rows [`count`] counts at most: beyond it, "many" is the answer people need.
-pub const COUNT_MAX: i64 = 10_000;
 
 /// A product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
@@ -45,163 +39,116 @@ pub struct Product {
     pub updated_at: DateTime<Utc>,
     /// Version of the stream.
     pub version: i64,
-}
-
-/// Which products. Every field that is set narrows the list.
-#[derive(Clone, Debug, Default)]
-pub struct ProductFilter {
-    /// `draft`, `active` or `archived`; any of these. Empty: all.
-    pub statuses: Vec<String>,
-    /// Each of its first five words begins a word of title, handle, vendor, kind, tags, SKU or
-    /// barcode. A text without letters and digits finds nothing.
-    pub q: Option<String>,
-    /// A whole tag; case does not matter.
-    pub tag: Option<String>,
-    /// The vendor, exactly.
-    pub vendor: Option<String>,
-}
-
-/// Order of a list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ProductSort {
-    /// Created last comes first.
-    #[default]
-    Newest,
-    /// By title in lower case, code point by code point.
-    Title,
+    /// Position of its last event in the log.
+    pub position: i64,
 }
 
 /// A place in a list: between this product and the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProductCursor {
-    Newest { created_at: DateTime<Utc>, product_id: Uuid },
-    Title { title: String, product_id: Uuid },
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductCursor {
+    created_at: DateTime<Utc>,
+    product_id: Uuid,
 }
 
 /// Where a page begins, and where it goes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum ProductsFrom {
     #[default]
     Start,
-    /// The products after this one. The cursor decides the order of the list.
+    /// The products after this one.
     After(ProductCursor),
     /// Those before it.
     Before(ProductCursor),
 }
 
-/// A page of a list, in the order of the list.
-#[derive(Clone, Debug)]
-pub struct Products {
-    pub rows: Vec<Product>,
-    /// Whether there are more in the direction of the page.
-    pub more: bool,
-}
-
 impl Product {
     /// The place right behind this product.
-    pub fn cursor(&self, sort: ProductSort) -> ProductCursor {
-        let product_id = self.product_id;
-        match sort {
-            ProductSort::Newest => {
-                ProductCursor::Newest { created_at: self.created_at, product_id }
-            }
-            ProductSort::Title => ProductCursor::Title { title: self.title.clone(), product_id },
-        }
+    pub fn cursor(&self) -> ProductCursor {
+        ProductCursor { created_at: self.created_at, product_id: self.product_id }
     }
 }
 
 const SELECT: &str =
-    "SELECT store_id, product_id, handle, title, description, vendor, product_type,
-    tags, options, status, published_at, created_at, updated_at, version FROM catalog_products p";
+    "SELECT store_id, product_id, handle, title, description, vendor, product_type, tags, options,
+            status, published_at, created_at, updated_at, version, position
+       FROM catalog_products WHERE store_id = ";
 
-/// At most `limit` products (1 or more). `sort` counts only at [`ProductsFrom::Start`].
-pub async fn list(
+/// At most `limit` products, created last first; backwards from [`ProductsFrom::Before`]: nearest
+/// to the cursor first. `status` is `draft`, `active` or `archived`; `None`: all.
+///
+/// A walk along an index. Whatever else narrows or orders a list is the search index's.
+pub async fn newest(
     conn: &mut PgConnection,
     store_id: StoreId,
-    filter: &ProductFilter,
-    (sort, from): (ProductSort, &ProductsFrom),
+    status: Option<&str>,
+    from: &ProductsFrom,
     limit: i64,
-) -> Result<Products, sqlx::Error> {
-    let mut query = QueryBuilder::new(SELECT);
-    push_filter(&mut query, store_id, filter);
-    let (cursor, backwards) = match from {
-        ProductsFrom::Start => (None, false),
-        ProductsFrom::After(cursor) => (Some(cursor), false),
-        ProductsFrom::Before(cursor) => (Some(cursor), true),
-    };
-    let newest = match cursor {
-        None => sort == ProductSort::Newest,
-        Some(ProductCursor::Newest { created_at, product_id }) => {
-            query.push(" AND (created_at, product_id) ").push(if backwards { ">" } else { "<" });
-            query.push(" (").push_bind(*created_at).push(", ").push_bind(*product_id).push(")");
-            true
-        }
-        Some(ProductCursor::Title { title, product_id }) => {
-            query.push(" AND (title_folded, product_id) ").push(if backwards { "<" } else { ">" });
-            query.push(" (lower(").push_bind(title.clone()).push("), ");
-            query.push_bind(*product_id).push(")");
-            false
-        }
-    };
-    query.push(match (newest, backwards) {
-        (true, false) => " ORDER BY created_at DESC, product_id DESC",
-        (true, true) => " ORDER BY created_at, product_id",
-        (false, false) => " ORDER BY title_folded, product_id",
-        (false, true) => " ORDER BY title_folded DESC, product_id DESC",
-    });
-    query.push(" LIMIT ").push_bind(limit + 1);
-    let mut rows: Vec<Product> = query.build_query_as().fetch_all(conn).await?;
-    let limit = usize::try_from(limit).unwrap_or(0);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    if backwards {
-        rows.reverse();
+) -> Result<Vec<Product>, sqlx::Error> {
+    let mut query = QueryBuilder::<Postgres>::new(SELECT);
+    query.push_bind(store_id.0);
+    if let Some(status) = status {
+        query.push(" AND status = ").push_bind(status);
     }
-    Ok(Products { rows, more })
+    let (cursor, order) = match from {
+        ProductsFrom::Start => (None, " ORDER BY created_at DESC, product_id DESC"),
+        ProductsFrom::After(cursor) => {
+            (Some(("<", cursor)), " ORDER BY created_at DESC, product_id DESC")
+        }
+        ProductsFrom::Before(cursor) => (Some((">", cursor)), " ORDER BY created_at, product_id"),
+    };
+    if let Some((beyond, ProductCursor { created_at, product_id })) = cursor {
+        query.push(" AND (created_at, product_id) ").push(beyond).push(" (");
+        query.push_bind(*created_at).push(", ").push_bind(*product_id).push(")");
+    }
+    query.push(order).push(" LIMIT ").push_bind(limit);
+    query.build_query_as().fetch_all(conn).await
 }
 
-/// How many products match; [`COUNT_MAX`] if there are as many or more.
-pub async fn count(
+/// The products of `product_ids` that the store has, in that order. One round trip.
+pub async fn of_ids(
     conn: &mut PgConnection,
     store_id: StoreId,
-    filter: &ProductFilter,
-) -> Result<i64, sqlx::Error> {
-    let mut query = QueryBuilder::new("SELECT count(*) FROM (SELECT 1 FROM catalog_products p");
-    push_filter(&mut query, store_id, filter);
-    query.push(" LIMIT ").push_bind(COUNT_MAX).push(") matching");
-    query.build_query_scalar().fetch_one(conn).await
+    product_ids: &[Uuid],
+) -> Result<Vec<Product>, sqlx::Error> {
+    sqlx::query_as!(
+        Product,
+        "SELECT p.store_id, p.product_id, handle, title, description, vendor, product_type, tags,
+                options, status, published_at, created_at, updated_at, version, position
+           FROM unnest($2::uuid[]) WITH ORDINALITY AS wanted (product_id, nth)
+           JOIN catalog_products p ON p.store_id = $1 AND p.product_id = wanted.product_id
+          ORDER BY wanted.nth",
+        store_id.0,
+        product_ids
+    )
+    .fetch_all(conn)
+    .await
 }
 
-fn push_filter(query: &mut QueryBuilder<Postgres>, store_id: StoreId, filter: &ProductFilter) {
-    query.push(" WHERE p.store_id = ").push_bind(store_id.0);
-    if !filter.statuses.is_empty() {
-        query.push(" AND p.status = ANY (").push_bind(filter.statuses.clone()).push(")");
-    }
-    if let Some(vendor) = &filter.vendor {
-        query.push(" AND p.vendor = ").push_bind(vendor.clone());
-    }
-    if let Some(tag) = &filter.tag {
-        push_terms(query, store_id, "tag");
-        query.push(" = ").push_bind(folded_tag(tag)).push(")");
-    }
-    let Some(q) = &filter.q else { return };
-    let words = search_words(q);
-    if words.is_empty() {
-        query.push(" AND false");
-    }
-    for word in words {
-        push_terms(query, store_id, "word");
-        query.push(" >= ").push_bind(word.clone());
-        query.push(" AND t.term < ").push_bind(format!("{word}{AFTER_PREFIX}")).push(")");
-    }
+/// What names a product to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Title {
+    pub product_id: Uuid,
+    pub handle: String,
+    pub title: String,
 }
 
-/// Up to the comparison of `t.term`.
-fn push_terms(query: &mut QueryBuilder<Postgres>, store_id: StoreId, kind: &'static str) {
-    query.push(" AND p.product_id IN (SELECT t.product_id FROM catalog_product_terms t");
-    query.push(" WHERE t.store_id = ").push_bind(store_id.0);
-    query.push(" AND t.kind = ").push_bind(kind).push(" AND t.term");
+/// The titles of `product_ids` that the store has, in that order. One round trip.
+pub async fn titles(
+    conn: &mut PgConnection,
+    store_id: StoreId,
+    product_ids: &[Uuid],
+) -> Result<Vec<Title>, sqlx::Error> {
+    sqlx::query_as!(
+        Title,
+        "SELECT p.product_id, p.handle, p.title
+           FROM unnest($2::uuid[]) WITH ORDINALITY AS wanted (product_id, nth)
+           JOIN catalog_products p ON p.store_id = $1 AND p.product_id = wanted.product_id
+          ORDER BY wanted.nth",
+        store_id.0,
+        product_ids
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// One product.
@@ -213,7 +160,7 @@ pub async fn get(
     sqlx::query_as!(
         Product,
         "SELECT store_id, product_id, handle, title, description, vendor, product_type, tags,
-                options, status, published_at, created_at, updated_at, version
+                options, status, published_at, created_at, updated_at, version, position
            FROM catalog_products WHERE store_id = $1 AND product_id = $2",
         store_id.0,
         product_id
@@ -231,7 +178,7 @@ pub async fn get_by_handle(
     sqlx::query_as!(
         Product,
         "SELECT store_id, product_id, handle, title, description, vendor, product_type, tags,
-                options, status, published_at, created_at, updated_at, version
+                options, status, published_at, created_at, updated_at, version, position
            FROM catalog_products WHERE store_id = $1 AND handle = $2
           ORDER BY status = 'archived', created_at DESC, product_id DESC LIMIT 1",
         store_id.0,
@@ -249,10 +196,9 @@ struct Shelf {
     variants: BTreeMap<Key, Vec<Variant>>,
     changed: BTreeSet<Key>,
     changed_variants: BTreeSet<(Key, usize)>,
-    changed_terms: BTreeSet<Key>,
 }
 
-/// Six statements per batch, however many events it holds: the rows it touches are read, changed
+/// Four statements per batch, however many events it holds: the rows it touches are read, changed
 /// in memory and written back.
 pub(super) async fn apply(
     conn: &mut PgConnection,
@@ -289,11 +235,9 @@ impl Shelf {
             event => change(product, event),
         }
         product.version = fact.recorded.version;
+        product.position = fact.recorded.position;
         product.updated_at = fact.recorded.recorded_at;
         self.changed.insert(key);
-        if changes_terms(fact.recorded) {
-            self.changed_terms.insert(key);
-        }
         Ok(())
     }
 }
@@ -315,6 +259,7 @@ fn created(fact: &Fact<'_, ProductEvent>) -> Product {
         created_at: fact.recorded.recorded_at,
         updated_at: fact.recorded.recorded_at,
         version: 0,
+        position: 0,
     }
 }
 
@@ -368,7 +313,7 @@ async fn load(
     let rows = sqlx::query_as!(
         Product,
         "SELECT p.store_id, p.product_id, handle, title, description, vendor, product_type, tags,
-                options, status, published_at, created_at, updated_at, version
+                options, status, published_at, created_at, updated_at, version, position
            FROM unnest($1::uuid[], $2::uuid[]) AS wanted (store_id, product_id)
            JOIN catalog_products p
              ON p.store_id = wanted.store_id AND p.product_id = wanted.product_id",
@@ -391,30 +336,23 @@ async fn store(conn: &mut PgConnection, shelf: &Shelf) -> Result<(), sqlx::Error
         shelf.changed.iter().filter_map(|key| shelf.products.get(key)).collect();
     sqlx::query!(
         "INSERT INTO catalog_products (store_id, product_id, handle, title, description, vendor,
-             product_type, tags, options, status, published_at, created_at, updated_at, version)
+             product_type, tags, options, status, published_at, created_at, updated_at, version,
+             position)
          SELECT store_id, product_id, handle, title, description, vendor, product_type, tags,
-                options, status, published_at, created_at, updated_at, version
+                options, status, published_at, created_at, updated_at, version, position
            FROM jsonb_populate_recordset(NULL::catalog_products, $1)
          ON CONFLICT (store_id, product_id) DO UPDATE SET
              handle = excluded.handle, title = excluded.title, description = excluded.description,
              vendor = excluded.vendor, product_type = excluded.product_type, tags = excluded.tags,
              options = excluded.options, status = excluded.status,
              published_at = excluded.published_at, created_at = excluded.created_at,
-             updated_at = excluded.updated_at, version = excluded.version",
+             updated_at = excluded.updated_at, version = excluded.version,
+             position = excluded.position",
         Json(products) as _
     )
     .execute(&mut *conn)
     .await?;
     let changed = shelf.changed_variants.iter();
     let variants = changed.filter_map(|(key, nth)| shelf.variants.get(key)?.get(*nth)).collect();
-    variants::store(conn, variants).await?;
-    let mut terms = Terms::default();
-    for key in &shelf.changed_terms {
-        let variants = shelf.variants.get(key).into_iter().flatten();
-        if let Some(product) = shelf.products.get(key) {
-            terms.add(product, variants);
-        }
-    }
-    let (stores, products) = columns(shelf.changed_terms.iter().copied());
-    terms.replace(conn, (&stores, &products)).await
+    variants::store(conn, variants).await
 }

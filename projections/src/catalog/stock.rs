@@ -71,8 +71,16 @@ pub async fn get(
 /// Changes of a batch: one row per variant, one per variant and place.
 #[derive(Default)]
 struct Changes {
-    items: BTreeMap<Key, (i64, DateTime<Utc>)>,
+    /// The last event of each.
+    items: BTreeMap<Key, Latest>,
     levels: BTreeMap<(Key, String), Change>,
+}
+
+#[derive(Clone, Copy)]
+struct Latest {
+    version: i64,
+    updated_at: DateTime<Utc>,
+    position: i64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -93,7 +101,8 @@ pub(super) async fn apply(
     }
     let mut changes = Changes::default();
     for fact in &facts {
-        changes.items.insert(fact.key(), (fact.recorded.version, fact.recorded.recorded_at));
+        let Recorded { version, recorded_at: updated_at, position, .. } = *fact.recorded;
+        changes.items.insert(fact.key(), Latest { version, updated_at, position });
         changes.add(fact.key(), &fact.event);
     }
     store_items(conn, &changes).await?;
@@ -140,16 +149,19 @@ impl Changes {
 
 async fn store_items(conn: &mut PgConnection, changes: &Changes) -> Result<(), sqlx::Error> {
     let (stores, variants): (Vec<Uuid>, Vec<Uuid>) = changes.items.keys().copied().unzip();
-    let (versions, times): (Vec<i64>, Vec<DateTime<Utc>>) = changes.items.values().copied().unzip();
+    let latest = || changes.items.values();
+    let times: Vec<DateTime<Utc>> = latest().map(|latest| latest.updated_at).collect();
     sqlx::query!(
-        "INSERT INTO catalog_stock_items (store_id, variant_id, version, updated_at)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[])
+        "INSERT INTO catalog_stock_items (store_id, variant_id, version, updated_at, position)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bigint[])
          ON CONFLICT (store_id, variant_id) DO UPDATE
-            SET version = excluded.version, updated_at = excluded.updated_at",
+            SET version = excluded.version, updated_at = excluded.updated_at,
+                position = excluded.position",
         &stores,
         &variants,
-        &versions,
-        &times
+        &latest().map(|latest| latest.version).collect::<Vec<i64>>(),
+        &times,
+        &latest().map(|latest| latest.position).collect::<Vec<i64>>()
     )
     .execute(conn)
     .await?;

@@ -6,7 +6,6 @@ use event_schemas::{
         Change, PriceSet, ProductArchived, ProductCreated, ProductDetailsChanged, ProductEvent,
         ProductPublished, VariantAdded,
     },
-    ids::ProductId,
     inventory::{
         ReleaseCause, StockAdjusted, StockAllocated, StockDeallocated, StockItemEvent,
         StockReceived, StockReservationExtended, StockReservationReleased, StockReserved,
@@ -16,7 +15,8 @@ use event_schemas::{
 use projections::{
     as_store,
     catalog::{
-        products::{self, ProductFilter, ProductSort, Products, ProductsFrom},
+        documents::{self, ProductDocument},
+        products::{self, ProductsFrom},
         stock::{self, StockLevel},
         variants,
     },
@@ -77,13 +77,10 @@ pub(crate) fn received(location: &str, quantity: u32) -> StockItemEvent {
     })
 }
 
-async fn titles(shop: &Shop, filter: ProductFilter, sort: ProductSort) -> Vec<String> {
+async fn titles(shop: &Shop, status: Option<&str>) -> Vec<String> {
     let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
-    let page = (sort, &ProductsFrom::Start);
-    let found = products::list(&mut tx, STORE, &filter, page, 100).await.unwrap();
-    let count = products::count(&mut tx, STORE, &filter).await.unwrap();
-    assert_eq!(usize::try_from(count), Ok(found.rows.len()));
-    found.rows.into_iter().map(|product| product.title).collect()
+    let found = products::newest(&mut tx, STORE, status, &ProductsFrom::Start, 100).await.unwrap();
+    found.into_iter().map(|product| product.title).collect()
 }
 
 async fn three_products(shop: &Shop) {
@@ -145,32 +142,20 @@ async fn products_show_as_they_are_now() {
 }
 
 #[tokio::test]
-async fn products_are_found_by_words_tags_vendor_and_status() {
+async fn products_are_listed_newest_first_and_by_status() {
     let shop = Shop::new().await;
     three_products(&shop).await;
-    let all = ProductFilter::default;
-    let found = async |filter| titles(&shop, filter, ProductSort::Title).await;
-    let q = |text: &str| ProductFilter { q: Some(text.to_owned()), ..all() };
-    let tag = |text: &str| ProductFilter { tag: Some(text.to_owned()), ..all() };
-    let statuses = |list: &[&str]| ProductFilter {
-        statuses: list.iter().map(|&status| status.to_owned()).collect(),
-        ..all()
-    };
-
     let dark = "dark Chocolate Bar 70%";
-    assert_eq!(titles(&shop, all(), ProductSort::Newest).await, ["Éclair box", "Milk bar", dark]);
-    assert_eq!(found(all()).await, [dark, "Milk bar", "Éclair box"]);
-    assert_eq!(found(q("BAR")).await, [dark, "Milk bar", "Éclair box"], "kind, title");
-    assert_eq!(found(q("choc dar")).await, [dark]);
-    assert_eq!(found(q("bar-40")).await, ["Milk bar"], "SKU");
-    assert_eq!(found(q("éCLA")).await, ["Éclair box"]);
-    assert_eq!(found(q("old praline")).await, [""; 0], "every word must be there");
-    assert_eq!(found(q("%_")).await, [""; 0], "no wildcards");
-    assert_eq!(found(tag("GIFT")).await, [dark, "Milk bar"]);
-    assert_eq!(found(tag("gif")).await, [""; 0], "whole tags only");
-    assert_eq!(found(statuses(&["draft", "archived"])).await, ["Milk bar", "Éclair box"]);
-    let vendor = ProductFilter { vendor: Some("Conche".to_owned()), ..statuses(&["active"]) };
-    assert_eq!(found(vendor).await, [dark]);
+    assert_eq!(titles(&shop, None).await, ["Éclair box", "Milk bar", dark]);
+    assert_eq!(titles(&shop, Some("active")).await, [dark]);
+    assert_eq!(titles(&shop, Some("archived")).await, ["Éclair box"]);
+    assert_eq!(titles(&shop, Some("none")).await, [""; 0]);
+
+    let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
+    let ids = [product(2).0, product(9).0, product(1).0];
+    let found = products::of_ids(&mut tx, STORE, &ids).await.unwrap();
+    let found: Vec<_> = found.iter().map(|product| product.title.as_str()).collect();
+    assert_eq!(found, ["Milk bar", dark], "as asked for, without what is not there");
 }
 
 #[tokio::test]
@@ -181,31 +166,66 @@ async fn pages_meet_without_gap_or_overlap_in_both_directions() {
         shop.append(STORE, ("product", product(n).0), &[event]).await;
     }
     shop.project().await;
-    for sort in [ProductSort::Newest, ProductSort::Title] {
-        let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
-        let all = ProductFilter::default();
-        let mut page = async |from: &ProductsFrom| -> Products {
-            products::list(&mut tx, STORE, &all, (sort, from), 3).await.unwrap()
-        };
-        let mut forwards = Vec::new();
-        let mut from = ProductsFrom::Start;
-        loop {
-            let Products { rows, more } = page(&from).await;
-            forwards.extend(rows);
-            let last = forwards.last().unwrap();
-            from = ProductsFrom::After(last.cursor(sort));
-            if !more {
-                break;
-            }
-        }
-        let ids: Vec<_> = forwards.iter().map(|product| ProductId(product.product_id)).collect();
-        assert_eq!(ids.len(), 7);
-        let back = page(&ProductsFrom::Before(forwards[6].cursor(sort))).await;
-        assert_eq!(back.rows, forwards[3..6]);
-        assert!(back.more);
-        let back = page(&ProductsFrom::Before(forwards[3].cursor(sort))).await;
-        assert_eq!((back.rows.as_slice(), back.more), (&forwards[0..3], false));
+    let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
+    let mut page =
+        async |from: ProductsFrom| products::newest(&mut tx, STORE, None, &from, 3).await.unwrap();
+    let mut forwards = Vec::new();
+    let mut from = ProductsFrom::Start;
+    loop {
+        let rows = page(from).await;
+        forwards.extend_from_slice(&rows);
+        let Some(last) = rows.last() else { break };
+        from = ProductsFrom::After(last.cursor());
     }
+    assert_eq!(forwards.len(), 7);
+    let mut back = page(ProductsFrom::Before(forwards[6].cursor())).await;
+    back.reverse();
+    assert_eq!(back, forwards[3..6]);
+    let mut back = page(ProductsFrom::Before(forwards[2].cursor())).await;
+    back.reverse();
+    assert_eq!(back, forwards[0..2]);
+}
+
+/// What the search index is told, all of it and since a position.
+#[tokio::test]
+async fn documents_are_products_with_what_their_variants_add() {
+    let shop = Shop::new().await;
+    three_products(&shop).await;
+    let position = shop.append(STORE, ("stock_item", variant(3).0), &[received("main", 4)]).await;
+    shop.project().await;
+
+    let (mut tx, at) = documents::begin(&shop.db.projector).await.unwrap();
+    assert_eq!(at, position);
+    let nil = uuid::Uuid::nil();
+    let all = documents::all(&mut tx, (nil, nil), 100).await.unwrap();
+    let shown: Vec<_> = all
+        .iter()
+        .map(|d| (d.product_id, d.price_minor, d.currency.as_deref(), d.in_stock, d.codes.len()))
+        .collect();
+    let (dark, milk, boxed) = (product(1).0, product(2).0, product(3).0);
+    assert_eq!(
+        shown,
+        [
+            (dark, Some(250), Some("GBP"), false, 2),
+            (milk, Some(900), Some("GBP"), true, 4),
+            (boxed, None, None, false, 0)
+        ]
+    );
+    let second = documents::all(&mut tx, (STORE.0, dark), 1).await.unwrap();
+    assert_eq!(second, [all[1].clone()], "a page goes on where the last one ended");
+
+    let changed = documents::changed(&mut tx, position - 1, (nil, nil), 100).await.unwrap();
+    assert_eq!(changed, [all[1].clone()], "the stock of one changed last");
+    let none: Vec<ProductDocument> =
+        documents::changed(&mut tx, position, (nil, nil), 100).await.unwrap();
+    assert_eq!(none, []);
+    tx.rollback().await.unwrap();
+
+    shop.append(STORE, ("product", dark), &[renamed("Darker")]).await;
+    shop.project().await;
+    let (mut tx, _) = documents::begin(&shop.db.projector).await.unwrap();
+    let changed = documents::changed(&mut tx, position, (nil, nil), 100).await.unwrap();
+    assert_eq!(changed.iter().map(|d| d.title.as_str()).collect::<Vec<_>>(), ["Darker"]);
 }
 
 #[tokio::test]

@@ -81,6 +81,10 @@ impl ProductBody {
         }
     }
 
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
     pub(super) fn variant_ids(&self) -> impl Iterator<Item = Uuid> {
         self.variants.iter().map(|variant| variant.id.0)
     }
