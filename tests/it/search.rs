@@ -58,8 +58,8 @@ impl App {
     }
 
     /// Everything in the log shows in the read models.
-    async fn fill(&self, store: &str, shelf: &[Item<'_>]) {
-        for item in shelf {
+    async fn fill(&self, store: &str, items: &[Item<'_>]) {
+        for item in items {
             self.shelve(store, item).await;
         }
         self.project().await;
@@ -175,9 +175,9 @@ fn what_was_found_is_counted_by_kind() {
 fn pages_of_a_search_meet_in_both_directions() {
     story(async |app: App| {
         let bars: Vec<String> = (1..=7).map(|nth| format!("Bar {}", nth % 3)).collect();
-        let shelf: Vec<Item<'_>> =
+        let items: Vec<Item<'_>> =
             bars.iter().map(|title| (title.as_str(), "Bar", &[][..], 100, 0)).collect();
-        app.fill("demo", &shelf).await;
+        app.fill("demo", &items).await;
         for sort in ["relevance", "-created_at", "title", "price", "-price"] {
             let all = app.fresh("demo", &format!("/search?q=bar&sort={sort}")).await;
             let all = all.body["data"].as_array().unwrap().clone();
@@ -358,7 +358,7 @@ fn no_text_is_a_fault() {
             let length = random.usize(0..if nth % 10 == 0 { 3_000 } else { 40 });
             let text: String =
                 (0..length).map(|_| LETTERS[random.usize(..LETTERS.len())]).collect();
-            let q: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            let q = text.bytes().fold(String::new(), |q, byte| format!("{q}%{byte:02X}"));
             for path in ["search?q=", "search?sort=title&tags=", "suggest?q="] {
                 let answer = app.get(&format!("/api/v1/products/{path}{q}")).await;
                 let status = answer.status.as_u16();
