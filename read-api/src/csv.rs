@@ -2,11 +2,18 @@
 
 use crate::value::money;
 
-/// What a spreadsheet takes for the beginning of a formula, or skips before one.
-const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+/// What a spreadsheet takes for the beginning of a formula; some read the full-width signs as well.
+const SIGNS: [char; 8] = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
 
-/// One line. A field that a spreadsheet would take for a formula gets `'` in front, which shows that
-/// it is a text.
+/// What it skips before one at the beginning of a cell.
+const SKIPPED: [char; 3] = ['\t', '\r', '\n'];
+
+/// Where the next cell begins in a country whose files have no commas between cells: there our
+/// quotes stand in the middle of a cell and mean nothing.
+const CUTS: [char; 4] = [';', '\t', '\r', '\n'];
+
+/// One line. What a spreadsheet would take for a formula, wherever it may cut, gets `'` in front,
+/// which shows that it is a text.
 pub(crate) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
     let mut line = String::new();
     for (nth, field) in fields.into_iter().enumerate() {
@@ -20,7 +27,7 @@ pub(crate) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 fn push_field(line: &mut String, field: &str) {
-    let formula = field.starts_with(FORMULA) && !is_number(field);
+    let formula = (field.starts_with(SKIPPED) || is_formula(field)) && !is_number(field);
     let quoted = field.contains([',', '"', '\n', '\r']) || field.starts_with(' ');
     if quoted {
         line.push('"');
@@ -28,15 +35,23 @@ fn push_field(line: &mut String, field: &str) {
     if formula {
         line.push('\'');
     }
-    for letter in field.chars() {
+    for (at, letter) in field.char_indices() {
         if letter == '"' {
             line.push('"');
         }
         line.push(letter);
+        if CUTS.contains(&letter) && is_formula(&field[at + letter.len_utf8()..]) {
+            line.push('\'');
+        }
     }
     if quoted {
         line.push('"');
     }
+}
+
+/// Whether a cell with this at its beginning is one.
+fn is_formula(cell: &str) -> bool {
+    cell.trim_start_matches(' ').starts_with(SIGNS)
 }
 
 /// Such as `-3.95`, which is no formula and has to stay a number.
@@ -65,8 +80,12 @@ mod tests {
 
     #[test]
     fn no_field_is_a_formula() {
-        assert_eq!(line(["=1+1", "+1", "@a", "-1+1", "\t=1"]), "'=1+1,'+1,'@a,'-1+1,'\t=1\r\n");
+        assert_eq!(line(["=1+1", "+1", "@a", "-1+1", "\t=1"]), "'=1+1,'+1,'@a,'-1+1,'\t'=1\r\n");
+        assert_eq!(line(["＝1", "＋1", "－1", "＠a", " =1"]), "'＝1,'＋1,'－1,'＠a,\"' =1\"\r\n");
+        assert_eq!(line(["\n1", "\r1", "\t1"]), "\"'\n1\",\"'\r1\",'\t1\r\n");
         assert_eq!(line(["=a,b"]), "\"'=a,b\"\r\n");
+        assert_eq!(line(["a;=1", "a; ＝1;;@b", "a;b"]), "a;'=1,a;' ＝1;;'@b,a;b\r\n");
+        assert_eq!(line(["a\r\n=1"]), "\"a\r\n'=1\"\r\n");
         assert_eq!(line(["-3.95", "-4", "-"]), "-3.95,-4,'-\r\n");
     }
 

@@ -74,6 +74,12 @@ impl Reader {
         self.store_id
     }
 
+    /// The same reader once more, `within` from now on, for nothing older than this position.
+    pub(crate) fn again(&self, position: i64, within: Duration) -> Reader {
+        let deadline = Deadline(Instant::now() + within);
+        Reader { min_position: Some(position), deadline, ..self.clone() }
+    }
+
     pub(crate) fn reads(&self) -> &Reads {
         &self.reads
     }

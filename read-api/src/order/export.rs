@@ -1,6 +1,6 @@
 //! All orders of a list as a file, made while it is sent.
 
-use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api_kit::{Problem, Query};
@@ -14,8 +14,9 @@ use projections::order::PROJECTION;
 use projections::order::list::{self as orders, OrderFilter, OrderSort, OrdersFrom};
 use projections::order::summaries::Order;
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::filter::{Filters, FinancialStatus, OrderChannel, OrderOrder, OrderStatus};
@@ -23,15 +24,22 @@ use crate::csv;
 use crate::reader::{Freshness, Reader, View};
 use crate::value;
 
-/// Exports of one process at once. Each has a connection to itself for as long as it takes, and
-/// queries need most of them.
+/// Exports of one process at once, of as many stores. Each keeps a connection busy for as long as
+/// its client keeps up, and queries need most of them.
 const AT_ONCE: usize = 2;
 
-/// Orders read at a time: some 150 KB of text, which is what an export holds in memory.
+/// Orders read at a time: some 150 KB of text. An export holds three such parts in memory: one being
+/// read, one that waits, one being sent.
 const WINDOW: i64 = 1_000;
 
-/// Longest export. It reads one state of the tables, and what is replaced meanwhile must be kept.
+/// Longest export, whatever it waits for: others want the place.
 const TIME_MAX: Duration = Duration::from_mins(10);
+
+/// Longest wait for a client to take the next part: one that has stopped reading gives its place up.
+const SEND_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait until a part can be read, at the position of the first one: as of a query.
+const VIEW_MAX: Duration = Duration::from_secs(25);
 
 /// What we ask of a client that found no place.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -52,8 +60,7 @@ const HEADER: &[&str] = &[
     "id",
 ];
 
-static PLACES: std::sync::LazyLock<Arc<Semaphore>> =
-    std::sync::LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
+static PLACES: Places = Places(Mutex::new(Vec::new()));
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -148,10 +155,11 @@ impl ExportQuery {
 
 /// All orders that the filters leave, as CSV.
 ///
-/// One line per order, the first one names the columns; amounts in units of the currency. All of it
-/// is one state of the data. A text that a spreadsheet would take for a formula has `'` in front. If
-/// the export breaks off, so does the connection: a file that ends properly is complete. Two at a
-/// time, ten minutes each.
+/// One line per order, the first one names the columns; amounts in units of the currency. It is read
+/// in parts: an order that is placed or changes meanwhile may or may not be in it, every other one is
+/// in it once. A text that a spreadsheet would take for a formula has `'` in front. If the export
+/// breaks off, so does the connection: a file that ends properly is complete. One per store at a
+/// time, ten minutes each, and a client that reads nothing for 30 seconds is left.
 #[utoipa::path(get, path = "/api/v1/orders/export.csv", tag = "orders", operation_id = "export_orders",
     params(ExportQuery, api_kit::headers::Read),
     responses((status = 200, description = "The file.", content_type = "text/csv", body = String)))]
@@ -161,23 +169,22 @@ pub(super) async fn export(
 ) -> Result<(Freshness, Response), Problem> {
     let (sort, _) = query.sort.sort();
     let filter = query.filters().filter()?;
-    let place = Arc::clone(&PLACES).try_acquire_owned();
-    let place = place.map_err(|_| Problem::new("overloaded").retry_after(RETRY_AFTER))?;
+    let place = PLACES.take(reader.store_id());
+    let place = place.ok_or_else(|| Problem::new("overloaded").retry_after(RETRY_AFTER))?;
     let view = reader.view(&PROJECTION).await?;
     let freshness = view.freshness;
-    let export = Export {
-        view,
-        store_id: reader.store_id(),
-        filter,
-        sort,
-        from: Some(OrdersFrom::Start),
-        end: Instant::now() + TIME_MAX,
-        _place: place,
-    };
-    let first = Bytes::from(csv::line(HEADER.iter().copied()));
-    let first = stream::iter([Ok::<_, std::io::Error>(first)]);
-    let rest = stream::try_unfold(export, Export::window);
-    let body = Body::from_stream(futures::StreamExt::chain(first, rest));
+    let (parts, received) = mpsc::channel(1);
+    let export = Export { reader, filter, sort, parts };
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let _place = place;
+        let ended = timeout(TIME_MAX, export.run(view)).await;
+        if let Err(broken) = ended.unwrap_or(Err("it took too long")) {
+            tracing::warn!(broken, "an export broke off");
+        }
+    });
+    let body =
+        Body::from_stream(stream::try_unfold(Sent { parts: received, _task: task }, Sent::part));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
         (
@@ -188,30 +195,102 @@ pub(super) async fn export(
     Ok((freshness, (headers, body).into_response()))
 }
 
-/// An export under way. Ends with the client: what is dropped rolls its transaction back.
-struct Export {
-    view: View,
+/// Stores whose orders are being exported: each once, [`AT_ONCE`] at most.
+struct Places(Mutex<Vec<StoreId>>);
+
+/// The place of a store, until dropped.
+struct Place {
     store_id: StoreId,
+    places: &'static Places,
+}
+
+impl Places {
+    /// `None` if the store has one, or there is none left.
+    fn take(&'static self, store_id: StoreId) -> Option<Place> {
+        let mut stores = self.lock();
+        if AT_ONCE <= stores.len() || stores.contains(&store_id) {
+            return None;
+        }
+        stores.push(store_id);
+        Some(Place { store_id, places: self })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<StoreId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().retain(|store_id| *store_id != self.store_id);
+    }
+}
+
+/// Why an export broke off.
+type BrokenOff = &'static str;
+
+/// A part of the file; `None` is its end, without which it is not complete.
+type Part = Option<Bytes>;
+
+/// What a client has still to get. Who drops it ends the export.
+struct Sent {
+    parts: mpsc::Receiver<Part>,
+    _task: JoinSet<()>,
+}
+
+impl Sent {
+    async fn part(mut self) -> Result<Option<(Bytes, Sent)>, std::io::Error> {
+        match self.parts.recv().await {
+            Some(Some(bytes)) => Ok(Some((bytes, self))),
+            Some(None) => Ok(None),
+            None => Err(std::io::Error::other("the export broke off")),
+        }
+    }
+}
+
+/// An export under way, in a task of its own: how long it lasts must not depend on a client that
+/// does not read.
+struct Export {
+    reader: Reader,
     filter: OrderFilter,
     sort: OrderSort,
-    /// `None` at the end.
-    from: Option<OrdersFrom>,
-    end: Instant,
-    _place: OwnedSemaphorePermit,
+    parts: mpsc::Sender<Part>,
 }
 
 impl Export {
-    async fn window(mut self) -> Result<Option<(Bytes, Export)>, std::io::Error> {
-        let Some(from) = self.from.take() else { return Ok(None) };
-        let (filter, part) = (&self.filter, (self.sort, &from));
-        let found = orders::list(self.view.conn(), self.store_id, filter, part, WINDOW);
-        let found = timeout_at(self.end, found).await.map_err(std::io::Error::other)?;
-        let found = found.inspect_err(|error| tracing::warn!(%error, "an export broke off"));
-        let found = found.map_err(std::io::Error::other)?;
-        let Some(last) = found.rows.last() else { return Ok(None) };
-        self.from = found.more.then(|| OrdersFrom::After(last.cursor(self.sort.by)));
-        let text: String = found.rows.iter().map(line).collect();
-        Ok(Some((Bytes::from(text), self)))
+    async fn run(self, first: View) -> Result<(), BrokenOff> {
+        // What is still open while a client reads makes every append slower, so that each part is
+        // read by itself; but none from a server that is behind the first one.
+        let position = first.position();
+        let mut view = Some(first);
+        let mut from = OrdersFrom::Start;
+        let mut text = csv::line(HEADER.iter().copied());
+        loop {
+            let mut now = if let Some(first) = view.take() {
+                first
+            } else {
+                let reader = self.reader.again(position, VIEW_MAX);
+                let view = reader.view(&PROJECTION).await;
+                view.map_err(|_| "the tables could not be read")?
+            };
+            let (filter, part) = (&self.filter, (self.sort, &from));
+            let store_id = self.reader.store_id();
+            let found = orders::list(now.conn(), store_id, filter, part, WINDOW).await;
+            let found = found.inspect_err(|error| tracing::warn!(%error, "orders of an export"));
+            let found = found.map_err(|_| "the orders could not be read")?;
+            drop(now);
+            text.extend(found.rows.iter().map(line));
+            self.send(Some(Bytes::from(std::mem::take(&mut text)))).await?;
+            match found.rows.last().filter(|_| found.more) {
+                Some(last) => from = OrdersFrom::After(last.cursor(self.sort.by)),
+                None => return self.send(None).await,
+            }
+        }
+    }
+
+    async fn send(&self, part: Part) -> Result<(), BrokenOff> {
+        let sent = timeout(SEND_MAX, self.parts.send(part)).await;
+        sent.map_err(|_| "its client read nothing for too long")?.map_err(|_| "its client is gone")
     }
 }
 
@@ -236,4 +315,37 @@ fn line(order: &Order) -> String {
         &items,
         &id,
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_file_whose_end_was_sent_ends_properly() {
+        let (parts, received) = mpsc::channel(2);
+        parts.send(Some(Bytes::from("number\r\n"))).await.unwrap();
+        parts.send(None).await.unwrap();
+        let sent = Sent { parts: received, _task: JoinSet::new() };
+        let (bytes, sent) = sent.part().await.unwrap().unwrap();
+        assert_eq!(bytes, "number\r\n");
+        assert!(sent.part().await.unwrap().is_none());
+
+        let (parts, received) = mpsc::channel(1);
+        drop(parts);
+        let sent = Sent { parts: received, _task: JoinSet::new() };
+        assert!(sent.part().await.is_err());
+    }
+
+    #[test]
+    fn a_store_has_one_place_and_a_process_two() {
+        static PLACES: Places = Places(Mutex::new(Vec::new()));
+        let stores = ["one", "two", "three"].map(StoreId::of_slug);
+        let one = PLACES.take(stores[0]).unwrap();
+        assert!(PLACES.take(stores[0]).is_none());
+        let _two = PLACES.take(stores[1]).unwrap();
+        assert!(PLACES.take(stores[2]).is_none());
+        drop(one);
+        assert!(PLACES.take(stores[2]).is_some());
+    }
 }
