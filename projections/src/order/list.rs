@@ -128,7 +128,9 @@ impl Order {
 /// by one thing and bounded by another (days, totals, beginning of the number) and more than
 /// [`way::GATHERED_MAX`] orders lie within the bounds ([`way::GATHERED_IN_TIME_MAX`] between days
 /// and numbers): then it walks through an index in its order, and if those within the bounds all
-/// stand at the far end, through all of it (some 200 ns each).
+/// stand at the far end, through all of it (some 200 ns each). So it does in a store with more than
+/// [`facets::COMBINATIONS_MAX`] combinations of the filters of few values if the list has any of
+/// these; if it is ordered by totals, it then looks at all orders of the store.
 pub async fn list(
     conn: &mut PgConnection,
     store_id: StoreId,

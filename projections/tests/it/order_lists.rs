@@ -208,3 +208,21 @@ async fn a_list_of_one_store_holds_nothing_of_another() {
     };
     assert_eq!((count(STORE).await, count(OTHER_STORE).await), (list::COUNT_MAX, 500));
 }
+
+/// Countries are any text: a crowd of shoppers may give as many as it likes.
+#[tokio::test]
+async fn a_store_with_too_many_countries_has_the_same_lists() {
+    let db = filled().await;
+    let many = "UPDATE read.order_summaries SET country = 'Country ' || number::bigint % 1200
+                 WHERE number::bigint % 20 <> 3 AND store_id = $1";
+    sqlx::query(many).bind(STORE.0).execute(&db.owner).await.unwrap();
+    sqlx::query("ANALYZE read.order_summaries").execute(&db.owner).await.unwrap();
+    let one = OrderFilter { countries: vec!["Country 7".to_owned()], ..OrderFilter::default() };
+    let cases = cases().into_iter().chain([(one, "country = 'Country 7'")]);
+    for (filter, condition) in cases {
+        for (by, column) in SORTS {
+            check(&db, &filter, condition, (OrderSort { by, descending: true }, column)).await;
+        }
+        counted(&db, &filter, condition).await;
+    }
+}

@@ -5,13 +5,19 @@ use sqlx::PgConnection;
 
 use super::OrderFilter;
 
-/// The combinations of a store that pass the filter, as in column `facets`. One round trip that
-/// jumps from one combination to the next in an index.
+/// Combinations of a store that a list is put together from, whichever of them it wants. Countries
+/// are any text that shoppers gave, so that there is no end to them; each combination costs about
+/// 20 µs, so these cost some 20 ms, and a shop has some hundreds.
+pub(super) const COMBINATIONS_MAX: i64 = 1_000;
+
+/// The combinations of a store that pass the filter, as in column `facets`; `None` if the store has
+/// more than [`COMBINATIONS_MAX`]. One round trip that jumps from one combination to the next in an
+/// index.
 pub(super) async fn matching(
     conn: &mut PgConnection,
     store_id: StoreId,
     filter: &OrderFilter,
-) -> Result<Vec<String>, sqlx::Error> {
+) -> Result<Option<Vec<String>>, sqlx::Error> {
     let all = sqlx::query_scalar!(
         r#"WITH RECURSIVE found AS (
                (SELECT o.facets FROM order_summaries o WHERE o.store_id = $1
@@ -21,12 +27,16 @@ pub(super) async fn matching(
                         WHERE o.store_id = $1 AND o.facets > found.facets
                         ORDER BY o.facets LIMIT 1)
                  FROM found WHERE found.facets IS NOT NULL)
-           SELECT facets AS "facets!" FROM found WHERE facets IS NOT NULL"#,
-        store_id.0
+           SELECT facets AS "facets!" FROM found WHERE facets IS NOT NULL LIMIT $2"#,
+        store_id.0,
+        COMBINATIONS_MAX + 1
     );
     let mut all = all.fetch_all(conn).await?;
+    if i64::try_from(all.len()).is_ok_and(|found| COMBINATIONS_MAX < found) {
+        return Ok(None);
+    }
     all.retain(|facets| passes(facets, filter));
-    Ok(all)
+    Ok(Some(all))
 }
 
 /// `facets` has its parts in the order of the migration; only the last may hold a bar itself.

@@ -31,10 +31,10 @@ pub(super) fn list(
     query.push(COLUMNS);
     match way {
         Way::None => return None,
-        Way::Few(_) | Way::All(_) => {
+        Way::Plain(_) | Way::All(_) => {
             query.push(" FROM order_summaries o WHERE o.store_id = ").push_bind(store_id.0);
-            if let Way::Few(search) = way {
-                push_few(&mut query, store_id, filter, *search);
+            if let Way::Plain(search) = way {
+                push_plain(&mut query, store_id, filter, *search);
             }
             push_bounds(&mut query, filter, way.search());
             push_cursor(&mut query, page);
@@ -103,10 +103,10 @@ pub(super) fn count(
             push_bounds(&mut query, filter, way.search());
             query.push(" LIMIT ").push_bind(max).push(") one");
         }
-        Way::Few(_) | Way::All(_) => {
+        Way::Plain(_) | Way::All(_) => {
             query.push("order_summaries o WHERE o.store_id = ").push_bind(store_id.0);
-            if let Way::Few(search) = way {
-                push_few(&mut query, store_id, filter, *search);
+            if let Way::Plain(search) = way {
+                push_plain(&mut query, store_id, filter, *search);
             }
             push_bounds(&mut query, filter, way.search());
         }
@@ -119,9 +119,10 @@ impl Way {
     fn search(&self) -> Search {
         match self {
             Way::None => Search::default(),
-            Way::Few(search) | Way::All(search) | Way::Walk(_, search) | Way::Gather(_, search) => {
-                *search
-            }
+            Way::Plain(search)
+            | Way::All(search)
+            | Way::Walk(_, search)
+            | Way::Gather(_, search) => *search,
         }
     }
 }
@@ -153,7 +154,7 @@ fn push_bounds(query: &mut QueryBuilder<Postgres>, filter: &OrderFilter, search:
 }
 
 /// Customer, SKU, a search that means them, and the filters of few values, each by itself.
-fn push_few(
+fn push_plain(
     query: &mut QueryBuilder<Postgres>,
     store_id: StoreId,
     filter: &OrderFilter,

@@ -18,8 +18,9 @@ pub(super) const GATHERED_IN_TIME_MAX: i64 = 100_000;
 pub(super) enum Way {
     /// To none: the search means nothing in this store.
     None,
-    /// By customer, SKU, or several meanings of a search: few.
-    Few(Search),
+    /// Every filter by itself, through whichever index the server likes best: by customer, SKU, or
+    /// several meanings of a search, which leave few; or because there are too many combinations.
+    Plain(Search),
     /// Through the list of all, from the cursor on: nothing but its own column bounds it.
     All(Search),
     /// Through these combinations, each in the order of the list.
@@ -88,14 +89,16 @@ impl Way {
         }
         let other = filter.search.is_some() && !search.is_range();
         if filter.customer.is_some() || filter.sku.is_some() || other {
-            return Ok(Way::Few(search));
+            return Ok(Way::Plain(search));
         }
         let astray = by.and_then(|by| filter.gathered_max(search, by));
         let in_order = matches!(by, Some(OrderBy::PlacedAt | OrderBy::Number));
         if in_order && astray.is_none() && !filter.has_facets() {
             return Ok(Way::All(search));
         }
-        let facets = facets::matching(&mut *conn, store_id, filter).await?;
+        let Some(facets) = facets::matching(&mut *conn, store_id, filter).await? else {
+            return Ok(Way::Plain(search));
+        };
         let Some(max) = astray else { return Ok(Way::Walk(facets, search)) };
         let within = Way::Walk(facets.clone(), search);
         let within = match statement::count(store_id, filter, &within, max) {
