@@ -263,7 +263,13 @@ fn an_analyst_reads_the_star_schema_of_the_granted_store_and_nothing_else() {
         let unknown = analysts::allow(&app.owner, "conche_test_nobody", STORE).await;
         assert!(unknown.unwrap_err().to_string().contains("CREATE ROLE first"));
 
+        // What the operator set stays.
+        let own = format!("ALTER ROLE {} SET statement_timeout = '7min'", insider.0);
+        test_database::administer(&own).await;
+        analysts::allow(&app.owner, &insider.0, STORE).await.unwrap();
+
         let mut inside = insider.connect(&app).await;
+        assert_eq!(limits(&mut inside).await, limited("7min"));
         let mut outside = stranger.connect(&app).await;
         for (table, _) in export::TABLES.iter().filter(|(table, _)| table.starts_with("fact_o")) {
             let count = format!("SELECT count(*) FROM analytics.{table}");
@@ -271,6 +277,7 @@ fn an_analyst_reads_the_star_schema_of_the_granted_store_and_nothing_else() {
             assert_eq!(number(&mut inside, &count).await, charges, "{table}");
             assert_eq!(number(&mut outside, &count).await, 0, "{table}");
         }
+        assert_eq!(limits(&mut outside).await, limited("5min"));
         writes_and_other_schemas_are_refused(&mut inside).await;
         no_trick_shows_another_store(&app, &mut outside).await;
 
@@ -279,6 +286,19 @@ fn an_analyst_reads_the_star_schema_of_the_granted_store_and_nothing_else() {
         insider.leave(inside).await;
         stranger.leave(outside).await;
     });
+}
+
+/// Settings that sessions of the role begin with, unless they bring others as those of this test do,
+/// and how many there may be at once.
+async fn limits(conn: &mut PgConnection) -> (String, i32) {
+    let limits = "SELECT array_to_string(rolconfig, ' '), rolconnlimit FROM pg_roles
+                   WHERE rolname = current_user";
+    sqlx::query_as(limits).fetch_one(conn).await.unwrap()
+}
+
+fn limited(statement: &str) -> (String, i32) {
+    let pause = "idle_in_transaction_session_timeout=1min";
+    (format!("statement_timeout={statement} {pause}"), 8)
 }
 
 async fn writes_and_other_schemas_are_refused(analyst: &mut PgConnection) {
