@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use api_kit::{Api, Caller, Expiry, FieldError, Path, Permission, Problem, Query};
 use axum::extract::FromRequestParts;
+use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -192,9 +193,11 @@ fn feed(source: Source, listener: Listener, Expiry(ends_at): Expiry) -> Response
     });
     let feed = Sse::new(Box::pin(events));
     let mut response = feed.keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     // Proxies that gather answers would keep the changes to themselves.
     let unbuffered = HeaderName::from_static("x-accel-buffering");
-    response.headers_mut().insert(unbuffered, HeaderValue::from_static("no"));
+    headers.insert(unbuffered, HeaderValue::from_static("no"));
     response
 }
 

@@ -77,6 +77,7 @@ impl App {
         let response = self.begin_answer(request.body(Body::empty()).unwrap()).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "private, no-store");
         Ear { stream: response.into_body().into_data_stream(), heard: String::new() }
     }
 
@@ -190,6 +191,26 @@ fn a_crowd_that_follows_a_product_sees_the_newest_state() {
         same.silent().await;
         let mut older = app.listen(&path, Some(1)).await;
         assert_eq!(available(&older.next().await.unwrap()), 20);
+    });
+}
+
+#[test]
+fn whoever_comes_back_between_a_change_and_the_look_at_it_hears_of_it() {
+    story(async |app: App| {
+        let product = app.product("Sea salt bar", 450, 10).await;
+        app.project().await;
+        let path = format!("/api/v1/products/{}/events", product.id);
+        let available = |heard: &Heard| heard.data["variants"][0]["available"].as_i64().unwrap();
+        let mut heard = app.listen(&path, None).await.next().await.unwrap();
+        for units in 11..31 {
+            app.receive_some(&product, 1).await;
+            app.project().await;
+            let mut ear = app.listen(&path, heard.id).await;
+            heard = ear.next().await.unwrap();
+            while available(&heard) < units {
+                heard = ear.next().await.unwrap();
+            }
+        }
     });
 }
 

@@ -61,7 +61,8 @@ impl Availability {
     }
 }
 
-/// The state as the read model has it, and whether anything has changed after position `seen`.
+/// The state as the read model has it, and whether anything in it may have changed after position
+/// `seen`.
 pub(super) async fn available(
     listener: &Listener,
     product_id: Uuid,
@@ -92,10 +93,14 @@ pub(super) async fn available(
         Some(now) => now,
         None => Arc::new(read(listener, product_id).await?),
     };
-    // Who has not looked yet knows of no change.
-    let looked = listener.reads().following().reach(&PROJECTION).is_some();
-    let unchanged =
-        |seen| looked && changes.unchanged(store_id, &now.depends, (changes.epoch(), seen));
+    // The tables may be ahead of the follower, who knows of no change it has not looked at: then
+    // this is told, at worst twice.
+    let reach = listener.reads().following().reach(&PROJECTION);
+    let looked = reach.is_some_and(|reach| now.position() <= reach.position);
+    let unchanged = |seen| {
+        now.position() <= seen
+            || (looked && changes.unchanged(store_id, &now.depends, (changes.epoch(), seen)))
+    };
     let is_new = !seen.is_some_and(unchanged);
     Ok((now, is_new))
 }

@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::reads::Reads;
 
-/// Feeds of one process. Each is a connection and some 20 kB.
+/// Feeds of one process. Each is a connection, so a file of the process, which may have twice as
+/// many, and some 20 kB.
 pub(crate) const FEEDS_MAX: usize = 4_096;
 
 /// Feeds of one caller in one store. A token may stand for a shop's front end with all its visitors.
@@ -121,8 +122,10 @@ impl Listener {
         self.caller.0
     }
 
-    /// Listens to these streams too. To be called before reading what is there.
-    pub(crate) fn to(&self, streams: impl IntoIterator<Item = Uuid>) {
+    /// Listens to these streams too; returns whether it did not before. To be called before reading
+    /// what is there; who learns by reading that there are more has to read again.
+    pub(crate) fn to(&self, streams: impl IntoIterator<Item = Uuid>) -> bool {
+        let mut is_new = false;
         let mut own = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         let mut listeners = self.reads.following().feeds.lock();
         for stream in streams {
@@ -130,9 +133,11 @@ impl Listener {
                 continue;
             }
             own.push(stream);
+            is_new = true;
             let listening = listeners.by_stream.entry((self.store_id().0, stream)).or_default();
             listening.insert(self.number, Arc::clone(&self.notify));
         }
+        is_new
     }
 
     /// Waits until one of them may have changed since the last time this returned.

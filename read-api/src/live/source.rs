@@ -126,11 +126,16 @@ impl Source {
                 steps(pool, store_id, *checkout_id, after).await
             }
             Source::Availability { product_id, after, sent } => {
-                let (now, changed) = available(listener, *product_id, after.take()).await?;
-                listener.to(now.variant_ids());
-                let same = sent.as_ref().is_some_and(|sent| sent.same(&now));
-                let tell = if sent.is_none() { changed } else { !same };
-                *sent = Some(Arc::clone(&now));
+                let (now, changed) = available(listener, *product_id, *after).await?;
+                if listener.to(now.variant_ids()) {
+                    // What changed since it was read has been told to others only.
+                    listener.again();
+                }
+                let tell = sent.as_ref().map_or(changed, |sent| !sent.same(&now));
+                // A client that has seen what is not here yet has another state than this.
+                if tell || after.is_none_or(|after| after <= now.position()) {
+                    *sent = Some(Arc::clone(&now));
+                }
                 Ok(tell.then(|| event(now.position(), "availability", &*now)).into_iter().collect())
             }
         }
