@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sqlx::PgPool;
 
 pub mod admin;
@@ -24,9 +25,15 @@ pub mod terminal;
 use config::{Analysts, Bench, Command, Config, Export, Import, Log, Place, Projections};
 use database::{Database, data_dir};
 
+/// Open files of the process: its 4,096 live clients, and as many other connections and files.
+const FILES_MAX: u64 = 8_192;
+
 /// Runs the program as its arguments ask.
 pub fn run(config: Config) -> anyhow::Result<ExitCode> {
     telemetry::start(&config.place)?;
+    if let Err(error) = allow_files() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     #[cfg(feature = "failpoints")]
     config.place.crash_at.as_ref().map(crash::arm).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -35,6 +42,18 @@ pub fn run(config: Config) -> anyhow::Result<ExitCode> {
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         result => result,
     }
+}
+
+/// Systems give a process 1,024 open files unless it asks for more.
+fn allow_files() -> nix::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if FILES_MAX <= soft {
+        return Ok(());
+    }
+    if hard < FILES_MAX {
+        tracing::warn!(hard, wanted = FILES_MAX, "the hard limit of open files is low");
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(FILES_MAX), hard)
 }
 
 /// Whether the reader of our output has gone, as in `conche log export | head`.
@@ -133,4 +152,18 @@ async fn log(owner: &PgPool, ask: &Log) -> anyhow::Result<ExitCode> {
         Log::Check => return admin::log::check(owner).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_may_open_the_files_of_all_its_clients() {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 1_024.min(hard), hard).unwrap();
+        allow_files().unwrap();
+        let expected = (FILES_MAX.min(hard), hard);
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), expected);
+    }
 }
