@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use api_kit::page::PageLinks;
 use api_kit::{Caller, Deadline, MinPosition, Position, Problem};
@@ -24,11 +25,11 @@ use projections::catalog::PROJECTION;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as Entries;
 use sha2::{Digest as _, Sha256};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::changes::Depends;
-use crate::reader::{AsOf, RETRY_AFTER};
+use crate::reader::AsOf;
 use crate::reads::Reads;
 
 mod document;
@@ -54,6 +55,10 @@ const DIGEST_BYTES: usize = 12;
 
 /// Times a request waits for somebody else's answer that then turns out to be too old.
 const TRIES: u32 = 3;
+
+/// Longest wait for somebody else's answer: well above one that goes well. A crowd behind a read
+/// that fails must not fail one after the other.
+const WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Clients may keep it but have to ask each time whether it still holds.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -142,9 +147,10 @@ async fn answer(request: Request, next: Next) -> Result<Response, Problem> {
         cache.counts.misses.fetch_add(1, Ordering::Relaxed);
         return Ok(asked.uncached(next.run(request).await).await);
     };
+    let end = Instant::now() + asked.deadline.within(WAIT_MAX);
     for _ in 0..TRIES {
-        let found = timeout_at(asked.deadline.0, cache.entries.get_value_or_guard_async(&key));
-        let found = found.await.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
+        let found = timeout_at(end, cache.entries.get_value_or_guard_async(&key));
+        let Ok(found) = found.await else { break };
         let guard = match found {
             Ok(entry) if asked.holds(&entry) => {
                 cache.counts.hits.fetch_add(1, Ordering::Relaxed);
