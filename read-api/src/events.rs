@@ -19,6 +19,11 @@ use crate::reader::{Freshness, Reader, View, unreadable};
 use crate::reads::Reads;
 use crate::value;
 
+/// Fields that are nobody's business but the provider's: its token of a card, and what the bank of
+/// the shopper handed back. Left out of events of every type, also of those this program does not
+/// know.
+const SECRET: [&str; 2] = ["payment_method", "answer"];
+
 pub(crate) fn api() -> Api<Reads> {
     Api::new().route(Permission::EventsRead, routes!(list))
 }
@@ -143,7 +148,7 @@ struct EventBody {
     #[schema(value_type = Option<EventCircumstances>)]
     metadata: Option<EventCircumstances>,
     /// Its facts in their current form, whatever form they were stored in; as stored if this
-    /// program does not know the type.
+    /// program does not know the type. Without what only the provider of a payment may know.
     #[schema(value_type = Object)]
     data: Value,
 }
@@ -187,7 +192,7 @@ async fn list(
     let paging = Paging::new(query.limit, after, None, reader.store_id(), name)?;
     let key: Option<i64> = paging.key()?;
     let mut view = reader.log().await?;
-    let range = range(&reader, &view, &query, key).await.map_err(unreadable)?;
+    let range = reader.in_time(range(&reader, &view, &query, key)).await?;
     let found = find(&reader, &mut view, &query, range).await.map_err(unreadable)?;
     let page =
         PageLinks { has_more: found.more, next: Some(paging.cursor(&found.through)), prev: None };
@@ -205,18 +210,24 @@ async fn range(
     let newest_first = query.sort == EventOrder::Newest;
     let mut range = Range { first: 1, last: view.position(), newest_first };
     if let Some(time) = query.recorded_from {
-        range.first = history::position_at(reader.reads().follower(), time).await?;
+        range.first = reader.reads().position_at(time).await?;
     }
     if let Some(time) = query.recorded_before {
-        let end = history::position_at(reader.reads().follower(), time).await?;
+        let end = reader.reads().position_at(time).await?;
         range.last = range.last.min(end - 1);
     }
+    Ok(after(range, key))
+}
+
+/// What is left of a range when it was looked through up to (down to) `key`, which is what a client
+/// says.
+fn after(mut range: Range, key: Option<i64>) -> Range {
     match key {
-        Some(key) if newest_first => range.last = range.last.min(key - 1),
+        Some(key) if range.newest_first => range.last = range.last.min(key.saturating_sub(1)),
         Some(key) => range.first = range.first.max(key.saturating_add(1)),
         None => {}
     }
-    Ok(range)
+    range
 }
 
 async fn find(
@@ -290,8 +301,11 @@ impl EventBody {
     fn new(event: StoredEvent) -> EventBody {
         let StoredEvent { category, event_type, schema_version, payload, .. } = &event;
         let version = u16::try_from(*schema_version).unwrap_or(0);
-        let data = upcast::current(category, event_type, version, payload)
+        let mut data = upcast::current(category, event_type, version, payload)
             .unwrap_or_else(|_| serde_json::from_slice(payload).unwrap_or_default());
+        if let Value::Object(fields) = &mut data {
+            fields.retain(|name, _| !SECRET.contains(&name.as_str()));
+        }
         let metadata = serde_json::from_slice::<Metadata>(&event.metadata).ok();
         EventBody {
             id: EventId(event.event_id),
@@ -351,4 +365,17 @@ fn stream<'de, D: serde::Deserializer<'de>>(
         .or_else(|| text.parse::<PaymentId>().ok().map(|id| ("payment", id.0)));
     let detail = "must be an id that starts with prd_, var_, chk_, ord_, adj_ or pay_";
     id.map(Some).ok_or_else(|| serde::de::Error::custom(detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forged_cursor_leaves_nothing_to_look_through() {
+        for (key, newest_first) in [(i64::MIN, true), (0, true), (i64::MAX, false), (9, false)] {
+            let range = after(Range { first: 1, last: 9, newest_first }, Some(key));
+            assert!(range.last < range.first, "{key}");
+        }
+    }
 }

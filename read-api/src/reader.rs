@@ -87,17 +87,23 @@ impl Reader {
     /// Waits for `X-Min-Position` if there is one, at most [`WAIT_MAX`], and begins to read; unless
     /// by then nobody waits for the answer any more.
     pub(crate) async fn view(&self, projection: &Projection) -> Result<View, Problem> {
-        let view = timeout_at(self.deadline.0, self.begin(projection)).await;
-        let view = view.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
-        view.map_err(unreadable)
+        self.in_time(self.begin(projection)).await
     }
 
     /// The log itself, as far as it is where queries read; as `X-Min-Position` asks if the primary
     /// can be asked, and without waiting for what is not there.
     pub(crate) async fn log(&self) -> Result<View, Problem> {
-        let view = timeout_at(self.deadline.0, self.begin_log()).await;
-        let view = view.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
-        view.map_err(unreadable)
+        self.in_time(self.begin_log()).await
+    }
+
+    /// What a reading finds, unless by then nobody waits for the answer any more.
+    pub(crate) async fn in_time<T>(
+        &self,
+        reading: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, Problem> {
+        let read = timeout_at(self.deadline.0, reading).await;
+        let read = read.map_err(|_| Problem::new("timeout").retry_after(RETRY_AFTER))?;
+        read.map_err(unreadable)
     }
 
     async fn begin_log(&self) -> Result<View, sqlx::Error> {

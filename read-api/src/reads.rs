@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::Projection;
+use chrono::{DateTime, Utc};
+use projections::{Projection, history};
 use sqlx::PgPool;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::cache::{Cache, CacheCounts};
@@ -39,6 +40,8 @@ struct Parts {
     index: ProductIndex,
     cache: Option<Cache>,
     shelf: Shelf,
+    /// Who looks for the position of a time.
+    times: Mutex<()>,
 }
 
 impl Reads {
@@ -46,7 +49,14 @@ impl Reads {
     pub fn new(sources: Sources) -> Reads {
         let cache = sources.cached.then(Cache::new);
         let (following, index) = (Following::default(), ProductIndex::default());
-        Reads(Arc::new(Parts { sources, following, index, cache, shelf: Shelf::default() }))
+        Reads(Arc::new(Parts {
+            sources,
+            following,
+            index,
+            cache,
+            shelf: Shelf::default(),
+            times: Mutex::default(),
+        }))
     }
 
     /// The one task of the process that looks how far the read models are, until `stop` says `true`
@@ -71,9 +81,11 @@ impl Reads {
         &self.0.sources.reader
     }
 
-    /// Sees every store. Only for what tells nothing of any of them.
-    pub(crate) fn follower(&self) -> &PgPool {
-        &self.0.sources.follower
+    /// The first position that was recorded at `time` or later. One at a time: a crowd must not
+    /// stand in the way of the follower, whose connections these are.
+    pub(crate) async fn position_at(&self, time: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+        let _turn = self.0.times.lock().await;
+        history::position_at(&self.0.sources.follower, time).await
     }
 
     pub(crate) fn primary(&self) -> Option<&PgPool> {

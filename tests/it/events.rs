@@ -97,6 +97,26 @@ fn all_of_one_store_comes_once_and_in_order_whichever_way() {
 }
 
 #[test]
+fn secrets_of_payments_stay_inside() {
+    story(async |app: App| {
+        let product = app.product("Sea salt bar", 450, 10).await;
+        let checkout = app.begin(&product.variant_id, 2).await.text("/id");
+        app.pay(&checkout, "4000002500003155").await;
+        let path = format!("/api/v1/checkouts/{checkout}/confirm-action");
+        let confirmed = app.post(&path, &serde_json::json!({ "answer": "pass" })).await;
+        assert!(confirmed.status.is_success(), "{:#}", confirmed.body);
+        let all = app.all_events("", 100).await;
+        for kind in ["PaymentStarted", "PaymentIntentRequested", "PaymentActionAnswered"] {
+            let event = all.iter().find(|event| event["type"] == kind);
+            let data = event.unwrap_or_else(|| panic!("{kind}"))["data"].as_object().unwrap();
+            assert!(!data.is_empty(), "{kind}");
+            assert!(!data.contains_key("payment_method"), "{kind}");
+            assert!(!data.contains_key("answer"), "{kind}");
+        }
+    });
+}
+
+#[test]
 fn a_time_is_found_among_the_positions() {
     story(async |app: App| {
         for title in ["One", "Two", "Three"] {
