@@ -1,6 +1,6 @@
 //! All orders of a list as a file, made while it is sent.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use api_kit::{Problem, Query};
@@ -175,16 +175,18 @@ pub(super) async fn export(
     let freshness = view.freshness;
     let (parts, received) = mpsc::channel(1);
     let export = Export { reader, filter, sort, parts };
+    let place = Arc::new(Mutex::new(Some(place)));
+    let sent = Shared(Arc::clone(&place));
     let mut task = JoinSet::new();
     task.spawn(async move {
-        let _place = place;
+        let _place = Shared(place);
         let ended = timeout(TIME_MAX, export.run(view)).await;
         if let Err(broken) = ended.unwrap_or(Err("it took too long")) {
             tracing::warn!(broken, "an export broke off");
         }
     });
-    let body =
-        Body::from_stream(stream::try_unfold(Sent { parts: received, _task: task }, Sent::part));
+    let sent = Sent { parts: received, _task: task, _place: sent };
+    let body = Body::from_stream(stream::try_unfold(sent, Sent::part));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
         (
@@ -226,6 +228,16 @@ impl Drop for Place {
     }
 }
 
+/// The place of an export, which ends with its task or with its answer, whichever goes first: who
+/// has got a file, or hung up, may ask for the next one at once.
+struct Shared(Arc<Mutex<Option<Place>>>);
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
 /// Why an export broke off.
 type BrokenOff = &'static str;
 
@@ -236,6 +248,7 @@ type Part = Option<Bytes>;
 struct Sent {
     parts: mpsc::Receiver<Part>,
     _task: JoinSet<()>,
+    _place: Shared,
 }
 
 impl Sent {
@@ -321,19 +334,23 @@ fn line(order: &Order) -> String {
 mod tests {
     use super::*;
 
+    fn to_send(parts: mpsc::Receiver<Part>) -> Sent {
+        Sent { parts, _task: JoinSet::new(), _place: Shared(Arc::default()) }
+    }
+
     #[tokio::test]
     async fn only_a_file_whose_end_was_sent_ends_properly() {
         let (parts, received) = mpsc::channel(2);
         parts.send(Some(Bytes::from("number\r\n"))).await.unwrap();
         parts.send(None).await.unwrap();
-        let sent = Sent { parts: received, _task: JoinSet::new() };
+        let sent = to_send(received);
         let (bytes, sent) = sent.part().await.unwrap().unwrap();
         assert_eq!(bytes, "number\r\n");
         assert!(sent.part().await.unwrap().is_none());
 
         let (parts, received) = mpsc::channel(1);
         drop(parts);
-        let sent = Sent { parts: received, _task: JoinSet::new() };
+        let sent = to_send(received);
         assert!(sent.part().await.is_err());
     }
 
