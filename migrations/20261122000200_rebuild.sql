@@ -178,7 +178,7 @@ ALTER TABLE log.kept_parked ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY every_store ON log.kept_parked TO conche_projector USING (true) WITH CHECK (true);
 
 -- Copies what a projection has parked, in place of what was kept before.
-CREATE FUNCTION log.keep_parked(whose text) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION read.keep_parked(whose text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM log.kept_parked k WHERE k.projection = whose;
@@ -186,13 +186,13 @@ BEGIN
 END $$;
 
 -- What was kept is parked again, and what is parked is kept.
-CREATE FUNCTION log.exchange_parked(whose text) RETURNS void LANGUAGE plpgsql
+CREATE FUNCTION read.exchange_parked(whose text) RETURNS void LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept log.kept_parked[];
 BEGIN
     SELECT array_agg(k) INTO kept FROM log.kept_parked k WHERE k.projection = whose;
-    PERFORM log.keep_parked(whose);
+    PERFORM read.keep_parked(whose);
     DELETE FROM log.parked p WHERE p.projection = whose;
     INSERT INTO log.parked SELECT * FROM unnest(kept);
     UPDATE read.projection_states s
@@ -202,5 +202,5 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION read.copy_table, read.copy_indexes, read.shape, read.compare, read.swap,
-    read.swap_back, log.keep_parked, log.exchange_parked FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION read.compare, log.keep_parked, log.exchange_parked TO conche_projector;
+    read.swap_back, read.keep_parked, read.exchange_parked FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION read.compare, read.keep_parked, read.exchange_parked TO conche_projector;

@@ -210,7 +210,9 @@ BEGIN
         BEGIN
             GRANT conche_analyst TO CURRENT_USER WITH ADMIN OPTION;
             EXIT;
-        EXCEPTION WHEN internal_error OR unique_violation THEN
+        EXCEPTION WHEN insufficient_privilege THEN
+            EXIT; -- Somebody else made the role and names its members.
+        WHEN internal_error OR unique_violation THEN
             tries := tries + 1;
             PERFORM pg_sleep(0.05);
         END;

@@ -31,7 +31,7 @@ pub(super) async fn keep(
     .execute(&mut *conn)
     .await?;
     sqlx::raw_sql("SET LOCAL ROLE conche_projector").execute(&mut *conn).await?;
-    sqlx::query!("SELECT log.keep_parked($1)", projection.name).execute(&mut *conn).await?;
+    sqlx::query!("SELECT read.keep_parked($1)", projection.name).execute(&mut *conn).await?;
     sqlx::raw_sql("SET LOCAL ROLE NONE").execute(conn).await?;
     Ok(())
 }
@@ -81,7 +81,7 @@ async fn try_to(conn: &mut PgConnection, projection: &Projection) -> Result<i64,
     .await?;
     write_checkpoint(&mut tx, projection.name, position).await?;
     sqlx::raw_sql("SET LOCAL ROLE conche_projector").execute(&mut *tx).await?;
-    sqlx::query!("SELECT log.exchange_parked($1)", projection.name).execute(&mut *tx).await?;
+    sqlx::query!("SELECT read.exchange_parked($1)", projection.name).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(position)
 }
