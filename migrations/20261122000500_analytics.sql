@@ -218,7 +218,6 @@ BEGIN
         END;
     END LOOP;
 END $$;
-
 CREATE SCHEMA analytics;
 COMMENT ON SCHEMA analytics IS
     'Star schema for analysts: facts and dimensions, all of one''s stores. Amounts are integers of the currency''s minor unit; add up one currency at a time. Times are business times; dates are days in UTC.';
