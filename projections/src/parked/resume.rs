@@ -90,6 +90,8 @@ pub async fn retry(
     }
     let (mut tx, through) = begin(owner, projection).await?;
     let Some(parked) = find(&mut tx, projection, stream).await? else {
+        // Not left to the pool, which does it at leisure: others would find the lock taken.
+        tx.rollback().await?;
         return Ok(None);
     };
     let from = From { version: parked.version - 1, through };
@@ -112,6 +114,7 @@ pub async fn discard(
     let (mut tx, through) = begin(owner, projection).await?;
     let parked = find(&mut tx, projection, stream).await?;
     let Some(parked) = parked.filter(|parked| parked.position == stream.position) else {
+        tx.rollback().await?;
         return Ok(None);
     };
     let last = if discard.all { i64::MAX } else { parked.version };
