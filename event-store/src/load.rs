@@ -49,19 +49,15 @@ impl Engine {
         category: &'static str,
         id: Uuid,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let Beginning { snapshot, mut events } =
-            self.shared.lookup.stream(StreamKey { store_id, category, id }).await?;
-        if snapshot.is_some() {
-            // They begin where it ends.
-            events.clear();
-        }
-        let full = i64::try_from(events.len()).is_ok_and(|count| count == FIRST_EVENTS);
-        if snapshot.is_none() && !full {
+        let key = StreamKey { store_id, category, id };
+        let Beginning { snapshot, events } = self.shared.lookup.stream(key).await?;
+        if snapshot.is_none() && !is_full(&events) {
             return Ok(events);
         }
         let mut conn = self.pool().acquire().await?;
+        let mut events = Vec::new();
         loop {
-            let after = events.last().map_or(0, |event| event.version);
+            let after = events.last().map_or(0, |event: &Recorded| event.version);
             let window = read_stream(&mut conn, store_id, (category, id), after, WINDOW).await?;
             let ended = i64::try_from(window.len()).is_ok_and(|count| count < WINDOW);
             events.extend(window);
@@ -96,7 +92,7 @@ impl Engine {
         key: StreamKey,
     ) -> Result<Replayed<A>, StoreError> {
         let Beginning { snapshot, events } = self.shared.lookup.stream(key).await?;
-        let full = i64::try_from(events.len()).is_ok_and(|count| count == FIRST_EVENTS);
+        let full = is_full(&events);
         let mut replayed = Replayed::new();
         let mut events = events.into_iter();
         if let Some(snapshot) = snapshot {
@@ -137,6 +133,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether there may be more than came with the first read.
+fn is_full(events: &[Recorded]) -> bool {
+    i64::try_from(events.len()).is_ok_and(|count| count == FIRST_EVENTS)
 }
 
 impl<A: Aggregate> Replayed<A> {

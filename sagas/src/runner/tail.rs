@@ -76,16 +76,11 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
         tx.rollback().await?;
         return Ok(Tailed { armed: false, more: false });
     }
-    arm(&mut tx, &woken, read.through, ctx).await?;
+    let armed = arm(&mut tx, &woken, read.through, ctx).await?;
     write_checkpoint(&mut tx, CHECKPOINT, read.through).await?;
     fail_point!("saga::before-arm");
     tx.commit().await?;
     fail_point!("saga::after-arm");
-    let armed = woken.values().any(|due| match due {
-        Due::Now => true,
-        Due::IfLeft(since) => *since + ctx.grace <= ctx.now(),
-        Due::AtLeisure(_) | Due::Never => false,
-    });
     Ok(Tailed { armed, more: read.more })
 }
 
@@ -129,15 +124,17 @@ fn woken(events: &[Recorded]) -> BTreeMap<Key, Due> {
 
 fn wake(event: &Recorded) -> Option<(Key, Due)> {
     let store_id = StoreId(event.store_id);
+    let metadata: Option<Metadata> = serde_json::from_slice(&event.metadata).ok();
     let (process, id) = match event.category.as_str() {
         "checkout" => (Process::Checkout, event.stream_id),
         // Every event of a payment names the checkout.
         "payment" => {
-            (Process::Checkout, metadata(event)?.correlation_id.parse::<CheckoutId>().ok()?.0)
+            let checkout_id: CheckoutId = metadata.as_ref()?.correlation_id.parse().ok()?;
+            (Process::Checkout, checkout_id.0)
         }
         _ => (Process::Order, event.stream_id),
     };
-    let since = metadata(event).map(|metadata| metadata.occurred_at);
+    let since = metadata.map(|metadata| metadata.occurred_at);
     let due = match (event.event_type.as_str(), since) {
         ("CheckoutCompleted", _) => Due::Never,
         // With a payment started before, it goes on at once, as that asks for.
@@ -149,24 +146,21 @@ fn wake(event: &Recorded) -> Option<(Key, Due)> {
     Some(((store_id, process, id), due))
 }
 
-fn metadata(event: &Recorded) -> Option<Metadata> {
-    serde_json::from_slice(&event.metadata).ok()
-}
-
-/// Puts each process to its time, or its row away. The generation of a row is where its wake-up
-/// came from, so that no other wake-up ever has the same, whatever was lost in a crash or removed
-/// meanwhile.
+/// Puts each process to its time, or its row away. Returns whether one is due now. The generation
+/// of a row is where its wake-up came from, so that no other wake-up ever has the same, whatever was
+/// lost in a crash or removed meanwhile.
 async fn arm(
     conn: &mut PgConnection,
     woken: &BTreeMap<Key, Due>,
     through: i64,
     ctx: &SagaCtx,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
+    let now = ctx.now();
     let (mut ended, mut soon, mut late) = (Rows::default(), Rows::default(), Rows::default());
     for (key, due) in woken {
         match due {
-            Due::Never => ended.push(*key, ctx.now()),
-            Due::Now => soon.push(*key, ctx.now()),
+            Due::Never => ended.push(*key, now),
+            Due::Now => soon.push(*key, now),
             Due::IfLeft(since) => soon.push(*key, *since + ctx.grace),
             Due::AtLeisure(since) => late.push(*key, *since + AT_LEISURE),
         }
@@ -178,9 +172,9 @@ async fn arm(
         soon.wake(&mut *conn, through).await?;
     }
     if !late.ids.is_empty() {
-        late.postpone(conn, through, ctx.now() + ctx.grace).await?;
+        late.postpone(conn, through, now + ctx.grace).await?;
     }
-    Ok(())
+    Ok(soon.due_at.iter().any(|due_at| *due_at <= now))
 }
 
 /// Rows of `process.work`, as columns.
