@@ -110,6 +110,14 @@ id!(
     PaymentId, "pay"
 );
 id!(
+    /// What a purchase costs, for a while.
+    QuoteId, "quo"
+);
+id!(
+    /// A code that takes something off; stream of `CouponEvent`.
+    CouponId, "cpn"
+);
+id!(
     /// Money going back, whole or in part.
     RefundId, "ref"
 );

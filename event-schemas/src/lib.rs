@@ -12,4 +12,5 @@ pub mod metadata;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod quote;
 pub mod upcast;
