@@ -4,10 +4,11 @@
 use chrono::{DateTime, Utc};
 use event_schemas::{
     checkout::FailureCause,
-    ids::{CheckoutId, OrderId, PaymentId},
+    ids::{CartId, CheckoutId, OrderId, PaymentId},
     money::Money,
     order::{Channel, Charge, OrderLine},
     payment::{DeclineAdvice, PaymentAction},
+    sealed::Sealed,
 };
 
 use crate::pricing::TOTAL_MINOR_MAX;
@@ -39,7 +40,7 @@ pub fn payment_id(checkout_id: CheckoutId, attempt: u32) -> PaymentId {
 
 /// What can be asked of a checkout, or told to it.
 ///
-/// `Begin`, `StartPayment` and `Abandon` come from people and may be refused. The others come from
+/// `Begin`, `SetAddress`, `StartPayment` and `Abandon` come from people and may be refused. The others come from
 /// the process itself: one that does not fit the phase is a repeat or late, and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckoutCommand {
@@ -52,6 +53,8 @@ pub enum CheckoutCommand {
         now: DateTime<Utc>,
         at: DateTime<Utc>,
     },
+    /// The shopper says where it shall go. `now` is compared with the hold.
+    SetAddress { destination: Box<Destination>, now: DateTime<Utc>, at: DateTime<Utc> },
     /// The shopper or the merchant gives it up.
     Abandon { at: DateTime<Utc> },
     /// Every line is held.
@@ -76,6 +79,19 @@ pub enum CheckoutCommand {
     MarkStuck { step: String, detail: String, at: DateTime<Utc> },
 }
 
+/// Where a purchase goes. What is in the clear was checked by whoever sealed the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Name, address, e-mail, sealed.
+    pub address: Sealed,
+    /// Country, two capitals of ISO 3166-1.
+    pub country: String,
+    /// Part of the country, in capitals.
+    pub region: Option<String>,
+    /// Beginning of the postcode, in capitals.
+    pub postcode_prefix: Option<String>,
+}
+
 /// What somebody wants to buy, priced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BeginCheckout {
@@ -89,6 +105,10 @@ pub struct BeginCheckout {
     pub customer_reference: Option<String>,
     /// Country the order goes to.
     pub country: Option<String>,
+    /// The cart it is made of.
+    pub cart_id: Option<CartId>,
+    /// Codes of coupons the shopper gave, in capitals.
+    pub coupons: Vec<String>,
     /// Where it was made.
     pub channel: Channel,
     /// Number the order shall have.

@@ -4,12 +4,15 @@
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    ids::{OrderId, PaymentId, VariantId},
+    ids::{CartId, OrderId, PaymentId, VariantId},
     money::Money,
     order::{Channel, Charge, OrderLine},
     payment::{DeclineAdvice, PaymentAction},
+    quote::{Quote, ShippingOption},
+    sealed::Sealed,
     upcast::Upcast,
 };
 
@@ -23,6 +26,15 @@ pub enum CheckoutEvent {
     /// Every line is held. Now it is the shopper's turn to pay.
     #[serde(rename = "CheckoutStockSecured")]
     StockSecured(CheckoutStockSecured),
+    /// Where it shall go.
+    #[serde(rename = "ShippingAddressSet")]
+    AddressSet(ShippingAddressSet),
+    /// How it shall get there, and for how much.
+    #[serde(rename = "ShippingChosen")]
+    ShippingChosen(ShippingChosen),
+    /// What it costs, all told, for as long as the quote is good.
+    #[serde(rename = "CheckoutPriced")]
+    Priced(CheckoutPriced),
     /// The shopper gave a means of payment; the amount shall be authorised.
     #[serde(rename = "PaymentStarted")]
     PaymentStarted(PaymentStarted),
@@ -55,7 +67,9 @@ pub enum CheckoutEvent {
     Stuck(CheckoutStuck),
 }
 
-/// Version 1. Prices are the store's at that moment; nothing here was priced by the client.
+/// Version 2. Prices are the store's at that moment; nothing here was priced by the client.
+///
+/// Version 1 knew neither `cart_id` nor `coupons`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckoutStarted {
     /// What shall be bought.
@@ -66,8 +80,12 @@ pub struct CheckoutStarted {
     pub total: Money,
     /// The merchant's own reference of the customer; no name, no address. None for a guest.
     pub customer_reference: Option<String>,
-    /// Country the order goes to, as given.
+    /// Country the order goes to, as given. An address that was set says it better.
     pub country: Option<String>,
+    /// The cart it was made of. None if the lines were sent.
+    pub cart_id: Option<CartId>,
+    /// Codes of coupons the shopper gave, in capitals; what they are worth is for the quote.
+    pub coupons: Vec<String>,
     /// Where it was made.
     pub channel: Channel,
     /// Number the order shall have; the store's next one if none.
@@ -83,6 +101,39 @@ pub struct CheckoutStarted {
 /// Version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckoutStockSecured {
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 1. What taxes and rates of carriage follow from is in the clear, the rest is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippingAddressSet {
+    /// Name, address, e-mail: JSON, sealed.
+    pub address: Sealed,
+    /// Country, two capitals of ISO 3166-1.
+    pub country: String,
+    /// Part of the country, as in ISO 3166-2 without the country, such as `CA`; in capitals.
+    pub region: Option<String>,
+    /// Beginning of the postcode, which names a district and no house; in capitals.
+    pub postcode_prefix: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippingChosen {
+    /// What was chosen, as it was offered.
+    pub option: ShippingOption,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckoutPriced {
+    /// What the shopper accepts by paying.
+    pub quote: Quote,
     /// When.
     pub at: DateTime<Utc>,
 }
@@ -232,6 +283,9 @@ impl DomainEvent for CheckoutEvent {
         let name = match self {
             Self::Started(_) => "CheckoutStarted",
             Self::StockSecured(_) => "CheckoutStockSecured",
+            Self::AddressSet(_) => "ShippingAddressSet",
+            Self::ShippingChosen(_) => "ShippingChosen",
+            Self::Priced(_) => "CheckoutPriced",
             Self::PaymentStarted(_) => "PaymentStarted",
             Self::ActionRequired(_) => "CheckoutActionRequired",
             Self::PaymentUnclear(_) => "CheckoutPaymentUnclear",
@@ -247,9 +301,20 @@ impl DomainEvent for CheckoutEvent {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        match self {
+            Self::Started(_) => "2",
+            _ => "1",
+        }
+        .to_owned()
     }
 }
 
 /// Oldest first.
-pub const UPCASTS: &[Upcast] = &[];
+pub const UPCASTS: &[Upcast] = &[Upcast {
+    event_type: "CheckoutStarted",
+    from: 1,
+    change: |fields| {
+        fields.insert("cart_id".into(), Value::Null);
+        fields.insert("coupons".into(), Value::Array(vec![]));
+    },
+}];

@@ -94,6 +94,10 @@ id!(
     VariantId, "var"
 );
 id!(
+    /// What somebody may buy one day; stream of `CartEvent`.
+    CartId, "crt"
+);
+id!(
     /// One attempt to buy; stream of `CheckoutEvent`.
     CheckoutId, "chk"
 );
@@ -132,6 +136,10 @@ id!(
 id!(
     /// Who acts: a person, a key or a part of the system.
     ActorId, "act"
+);
+id!(
+    /// Somebody whose personal data is sealed under a key of their own.
+    PersonId, "psn"
 );
 id!(
     /// One command; sending it twice has one effect.

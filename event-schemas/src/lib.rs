@@ -4,6 +4,7 @@
 //! change one is in `README.md`.
 #![warn(missing_docs)]
 
+pub mod cart;
 pub mod catalog;
 pub mod checkout;
 pub mod ids;
@@ -13,4 +14,5 @@ pub mod money;
 pub mod order;
 pub mod payment;
 pub mod quote;
+pub mod sealed;
 pub mod upcast;

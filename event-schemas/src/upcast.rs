@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{catalog, checkout, inventory, order, payment};
+use crate::{cart, catalog, checkout, inventory, order, payment};
 
 /// Why a stored payload could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,9 +29,16 @@ pub struct Upcast {
 
 /// Every step of every context. Steps of one event type stand in version order.
 pub fn all() -> impl Iterator<Item = &'static Upcast> {
-    [catalog::UPCASTS, inventory::UPCASTS, checkout::UPCASTS, order::UPCASTS, payment::UPCASTS]
-        .into_iter()
-        .flatten()
+    [
+        cart::UPCASTS,
+        catalog::UPCASTS,
+        inventory::UPCASTS,
+        checkout::UPCASTS,
+        order::UPCASTS,
+        payment::UPCASTS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Reads a stored payload of any version as the current event type `E`.
@@ -57,6 +64,7 @@ pub fn current(
     let value = match category {
         "product" => lift::<catalog::ProductEvent>(event_type, version, payload)?,
         "stock_item" => lift::<inventory::StockItemEvent>(event_type, version, payload)?,
+        "cart" => lift::<cart::CartEvent>(event_type, version, payload)?,
         "checkout" => lift::<checkout::CheckoutEvent>(event_type, version, payload)?,
         "order" => lift::<order::OrderEvent>(event_type, version, payload)?,
         "refund_adjustment" => lift::<order::AdjustmentEvent>(event_type, version, payload)?,

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use cqrs_es::DomainEvent;
 use event_schemas::{
+    cart::CartEvent,
     catalog::ProductEvent,
     checkout::CheckoutEvent,
     inventory::StockItemEvent,
@@ -30,6 +31,7 @@ struct Owner {
 const OWNERS: &[Owner] = &[
     owner::<ProductEvent>("ProductEvent", "product"),
     owner::<StockItemEvent>("StockItemEvent", "stock_item"),
+    owner::<CartEvent>("CartEvent", "cart"),
     owner::<CheckoutEvent>("CheckoutEvent", "checkout"),
     owner::<OrderEvent>("OrderEvent", "order"),
     owner::<AdjustmentEvent>("AdjustmentEvent", "refund_adjustment"),

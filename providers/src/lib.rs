@@ -2,6 +2,3 @@
 //! but the values of the language.
 
 pub mod payment;
-mod stores;
-
-pub use stores::{Providers, ProvidersError};

@@ -67,6 +67,8 @@ async fn begin(importer: &Importer, sale: &Sale, attempt: u32) -> Result<Checkou
         charges: postage.into_iter().collect(),
         customer_reference: sale.customer.clone(),
         country: Some(sale.country.into()),
+        cart_id: None,
+        coupons: vec![],
         channel: Channel::Import,
         order_number: Some(sale.number.clone()),
         hold_until: None,

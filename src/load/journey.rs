@@ -115,6 +115,8 @@ impl<'a> Buying<'a> {
             charges: sale.charges.clone(),
             customer_reference: sale.customer.clone(),
             country: Some(sale.country.to_owned()),
+            cart_id: None,
+            coupons: vec![],
             channel: sale.channel,
             order_number: taken_over.then(|| sale.number.clone()),
             hold_until: at + HOLD,

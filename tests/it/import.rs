@@ -314,6 +314,8 @@ fn a_number_that_is_taken_is_told_by_row() {
             charges: vec![charge],
             customer_reference: None,
             country: None,
+            cart_id: None,
+            coupons: vec![],
             channel: event_schemas::order::Channel::Import,
             order_number: Some("9".into()),
             hold_until: None,

@@ -191,6 +191,8 @@ fn cart(line: NewLine) -> NewCheckout {
         charges: vec![],
         customer_reference: None,
         country: None,
+        cart_id: None,
+        coupons: vec![],
         channel: Channel::Api,
         order_number: None,
         hold_until: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Duration, Utc};
 use domain::catalog::{NotSellable, Offer};
 use event_schemas::{
-    ids::{CheckoutId, LineId, ProductId, VariantId},
+    ids::{CartId, CheckoutId, LineId, ProductId, VariantId},
     money::Money,
     order::{Channel, Charge, OrderLine},
 };
@@ -44,6 +44,10 @@ pub struct NewCheckout {
     pub customer_reference: Option<String>,
     /// Country the order goes to.
     pub country: Option<String>,
+    /// The cart it is made of.
+    pub cart_id: Option<CartId>,
+    /// Codes of coupons the shopper gave, in capitals.
+    pub coupons: Vec<String>,
     /// Where it was made.
     pub channel: Channel,
     /// Number the order shall have; the store's next one if none. Only for [`Channel::Import`].
@@ -168,6 +172,8 @@ async fn begin_anew(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begu
         charges: new.charges,
         customer_reference: new.customer_reference,
         country: new.country,
+        cart_id: new.cart_id,
+        coupons: new.coupons,
         channel: new.channel,
         order_number: new.order_number,
         hold_until: new.hold_until.unwrap_or(ctx.now() + HOLD),

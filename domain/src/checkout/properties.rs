@@ -2,9 +2,10 @@
 
 use event_schemas::{
     checkout::Shortage,
-    ids::{LineId, ProductId, VariantId},
+    ids::{LineId, PersonId, ProductId, VariantId},
     money::Currency,
     order::ChargeKind,
+    sealed::Sealed,
 };
 use proptest::prelude::*;
 
@@ -22,7 +23,7 @@ proptest! {
 #[test]
 fn the_commands_reach_every_event() {
     let reached = reached::<Checkout>(&commands(), Checkout::decide);
-    assert_eq!(reached.len(), 12, "{reached:?}");
+    assert_eq!(reached.len(), 13, "{reached:?}");
 }
 
 /// A beginning, which everything else needs, and what may follow.
@@ -77,6 +78,8 @@ fn begin() -> impl Strategy<Value = CheckoutCommand> {
             charges,
             customer_reference,
             country,
+            cart_id: None,
+            coupons: vec![],
             channel,
             order_number,
             hold_until,
@@ -91,10 +94,12 @@ fn command() -> impl Strategy<Value = CheckoutCommand> {
     use CheckoutCommand as C;
     prop_oneof![
         1 => begin(),
-        12 => payment(),
+        16 => payment(),
         4 => (words(), moment(), moment()).prop_map(|(payment_method, now, at)| {
             C::StartPayment { checkout_id: id(), payment_method, now, at }
         }),
+        2 => (destination(), moment(), moment())
+            .prop_map(|(to, now, at)| C::SetAddress { destination: Box::new(to), now, at }),
         1 => moment().prop_map(|at| C::Abandon { at }),
         3 => moment().prop_map(|at| C::SecureStock { at }),
         2 => (moment(), moment()).prop_map(|(until, at)| C::ExtendHold { until, at }),
@@ -106,6 +111,15 @@ fn command() -> impl Strategy<Value = CheckoutCommand> {
         2 => (words(), words(), moment())
             .prop_map(|(step, detail, at)| C::MarkStuck { step, detail, at }),
     ]
+}
+
+fn destination() -> impl Strategy<Value = Destination> {
+    (words(), words(), maybe(words()), maybe(words())).prop_map(
+        |(data, country, region, postcode_prefix)| {
+            let address = Sealed { key: PersonId::derive(&[b"person"]), data };
+            Destination { address, country, region, postcode_prefix }
+        },
+    )
 }
 
 fn payment() -> impl Strategy<Value = CheckoutCommand> {
@@ -120,7 +134,7 @@ fn payment() -> impl Strategy<Value = CheckoutCommand> {
         1 => (attempt(), moment()).prop_map(|(attempt, at)| {
             C::RequireAction { attempt, action: PaymentAction::ThreeDSecure, at }
         }),
-        1 => (attempt(), moment()).prop_map(|(attempt, at)| C::RecordUnclear { attempt, at }),
+        2 => (attempt(), moment()).prop_map(|(attempt, at)| C::RecordUnclear { attempt, at }),
         3 => (attempt(), words(), advice, moment()).prop_map(|(attempt, code, advice, at)| {
             C::RecordDeclined { attempt, code, advice, at }
         }),

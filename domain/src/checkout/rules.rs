@@ -6,7 +6,7 @@ use event_schemas::{
         CheckoutActionRequired, CheckoutCompensationStarted, CheckoutCompleted, CheckoutEvent,
         CheckoutFailed, CheckoutHoldExtended, CheckoutPaymentAuthorised, CheckoutPaymentDeclined,
         CheckoutPaymentUnclear, CheckoutStarted, CheckoutStockSecured, CheckoutStuck, FailureCause,
-        PaymentStarted,
+        PaymentStarted, ShippingAddressSet,
     },
     ids::CheckoutId,
     money::Money,
@@ -14,7 +14,7 @@ use event_schemas::{
 };
 
 use super::{
-    ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError,
+    ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError, Destination,
     PAYMENT_METHOD_CHARS_MAX, Phase, Waiting, payment_id,
 };
 use crate::pricing::are_bounded;
@@ -35,6 +35,10 @@ impl Checkout {
                     payment_started(checkout_id, self.last_attempt() + 1, payment_method, at)?;
                 Ok(vec![CheckoutEvent::PaymentStarted(started)])
             }
+            (_, C::SetAddress { destination, now, at }) => {
+                self.may_change(now)?;
+                Ok(vec![address_set(*destination, at)])
+            }
             (_, C::Abandon { at }) => {
                 self.may_abandon()?;
                 Ok(vec![compensation(FailureCause::Abandoned, at)])
@@ -44,6 +48,15 @@ impl Checkout {
     }
 
     fn may_start_payment(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
+        self.may_change(now)?;
+        if ATTEMPTS_MAX <= self.last_attempt() {
+            return Err(CheckoutError::TooManyAttempts);
+        }
+        Ok(())
+    }
+
+    /// What it comes to may change while it is the shopper's turn, and no payment is under way.
+    pub(super) fn may_change(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
         match self.phase {
             Phase::Absent => Err(CheckoutError::NotFound),
             Phase::Reserving => Err(CheckoutError::StillReserving),
@@ -53,9 +66,6 @@ impl Checkout {
             Phase::Completed { .. } => Err(CheckoutError::AlreadyCompleted),
             Phase::Compensating { .. } | Phase::Failed { .. } => Err(CheckoutError::AlreadyFailed),
             Phase::AwaitingPayment if self.hold_ended(now) => Err(CheckoutError::HoldEnded),
-            Phase::AwaitingPayment if ATTEMPTS_MAX <= self.last_attempt() => {
-                Err(CheckoutError::TooManyAttempts)
-            }
             Phase::AwaitingPayment => Ok(()),
         }
     }
@@ -157,6 +167,8 @@ fn begin(new: BeginCheckout) -> Decision {
         total,
         customer_reference: new.customer_reference,
         country: new.country,
+        cart_id: new.cart_id,
+        coupons: new.coupons,
         channel: new.channel,
         order_number: new.order_number,
         hold_until: new.hold_until,
@@ -186,6 +198,11 @@ fn payment_started(
     }
     let payment_id = payment_id(checkout_id, attempt);
     Ok(PaymentStarted { attempt, payment_id, payment_method, at })
+}
+
+fn address_set(destination: Destination, at: DateTime<Utc>) -> CheckoutEvent {
+    let Destination { address, country, region, postcode_prefix } = destination;
+    CheckoutEvent::AddressSet(ShippingAddressSet { address, country, region, postcode_prefix, at })
 }
 
 fn compensation(cause: FailureCause, at: DateTime<Utc>) -> CheckoutEvent {

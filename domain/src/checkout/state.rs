@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
-    checkout::{CheckoutEvent, CheckoutStarted, FailureCause},
+    checkout::{CheckoutEvent, CheckoutStarted, FailureCause, ShippingAddressSet},
     ids::{OrderId, PaymentId},
     payment::{DeclineAdvice, PaymentAction},
+    quote::{Quote, ShippingOption},
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,12 @@ pub struct Checkout {
     pub phase: Phase,
     /// What shall be bought; none before it began.
     pub started: Option<Box<CheckoutStarted>>,
+    /// Where it goes; none before the shopper has said.
+    pub address: Option<ShippingAddressSet>,
+    /// How it gets there; none before the shopper has chosen, and again when the address changes.
+    pub shipping: Option<ShippingOption>,
+    /// What it costs; none before it was asked for, and again when address or carriage change.
+    pub quote: Option<Box<Quote>>,
     /// Every attempt to pay, in order; the first one has number 1.
     pub attempts: Vec<PaymentAttempt>,
     /// End of the hold; set when it began.
@@ -136,6 +143,12 @@ impl Checkout {
         }
     }
 
+    /// Country the goods go to: of the address, if there is one.
+    pub fn country(&self) -> Option<&str> {
+        let address = self.address.as_ref().map(|address| address.country.as_str());
+        address.or_else(|| self.started.as_ref()?.country.as_deref())
+    }
+
     /// The business time of a step taken now.
     pub fn business_time(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.started.as_ref().and_then(|started| started.backdated_to).unwrap_or(now)
@@ -177,6 +190,15 @@ impl Aggregate for Checkout {
                 self.started = Some(Box::new(e));
             }
             CheckoutEvent::StockSecured(_) => self.phase = self.phase_with_stock(),
+            CheckoutEvent::AddressSet(e) => {
+                self.address = Some(e);
+                (self.shipping, self.quote) = (None, None);
+            }
+            CheckoutEvent::ShippingChosen(e) => {
+                self.shipping = Some(e.option);
+                self.quote = None;
+            }
+            CheckoutEvent::Priced(e) => self.quote = Some(Box::new(e.quote)),
             CheckoutEvent::PaymentStarted(e) => {
                 let (payment_id, payment_method) = (e.payment_id, e.payment_method);
                 self.attempts.push(PaymentAttempt { payment_id, payment_method });

@@ -1,14 +1,18 @@
 use chrono::Duration;
+use cqrs_es::Aggregate as _;
 use cqrs_es::test::{AggregateTestExecutor, TestFramework};
 use event_schemas::{
     checkout::{
         CheckoutActionRequired, CheckoutCompensationStarted, CheckoutEvent, CheckoutFailed,
         CheckoutHoldExtended, CheckoutPaymentAuthorised, CheckoutPaymentDeclined,
         CheckoutPaymentUnclear, CheckoutStockSecured, CheckoutStuck, PaymentStarted,
+        ShippingChosen,
     },
-    ids::{LineId, ProductId, VariantId},
+    ids::{LineId, PersonId, ProductId, VariantId},
     money::Currency,
     order::ChargeKind,
+    quote::{RateSource, ShippingOption},
+    sealed::Sealed,
 };
 
 use super::*;
@@ -44,6 +48,8 @@ fn new_checkout() -> BeginCheckout {
         charges: vec![],
         customer_reference: None,
         country: None,
+        cart_id: None,
+        coupons: vec![],
         channel: Channel::Api,
         order_number: None,
         hold_until: hold_until(),
@@ -278,4 +284,54 @@ fn a_checkout_rests_when_it_waits_for_somebody_or_has_ended() {
     assert!(!rests(vec![started(), secured(), paying(1), authorised()]));
     assert!(!rests(vec![started(), undoing()]));
     assert!(rests(vec![started(), undoing(), failed()]));
+}
+
+fn set_address(now: DateTime<Utc>) -> CheckoutCommand {
+    let address = Sealed { key: PersonId::derive(&[b"person"]), data: "c2VhbGVk".to_owned() };
+    let (country, region, postcode_prefix) = ("US".to_owned(), Some("CA".to_owned()), None);
+    let destination = Box::new(Destination { address, country, region, postcode_prefix });
+    CheckoutCommand::SetAddress { destination, now, at: at() }
+}
+
+#[test]
+fn an_address_is_set_while_it_is_the_shoppers_turn() {
+    let set = Checkout::default()
+        .after(&[started(), secured()])
+        .decide(set_address(at()))
+        .expect("it is the shopper's turn");
+    let checkout = Checkout::default().after(&[started(), secured(), set[0].clone()]);
+    assert_eq!(checkout.country(), Some("US"));
+    let refused = |events: &[CheckoutEvent], now| {
+        Checkout::default().after(events).decide(set_address(now)).unwrap_err()
+    };
+    assert_eq!(refused(&[], at()), CheckoutError::NotFound);
+    assert_eq!(refused(&[started()], at()), CheckoutError::StillReserving);
+    assert_eq!(refused(&[started(), secured()], hold_until()), CheckoutError::HoldEnded);
+    let paying = [started(), secured(), paying(1)];
+    assert_eq!(refused(&paying, at()), CheckoutError::PaymentInProgress);
+}
+
+#[test]
+fn another_address_takes_back_carriage_and_quote() {
+    let set = Checkout::default().after(&[started(), secured()]).decide(set_address(at()));
+    let option = ShippingOption {
+        code: "standard".to_owned(),
+        title: "Standard".to_owned(),
+        amount: gbp(395),
+        source: RateSource::Table,
+        expires_at: hold_until(),
+    };
+    let chosen = CheckoutEvent::ShippingChosen(ShippingChosen { option, at: at() });
+    let address = set.unwrap().remove(0);
+    let events = [started(), secured(), address.clone(), chosen];
+    let checkout = Checkout::default().after(&events);
+    assert!(checkout.shipping.is_some());
+    assert_eq!(checkout.after(&[address]).shipping, None);
+}
+
+impl Checkout {
+    fn after(mut self, events: &[CheckoutEvent]) -> Checkout {
+        events.iter().cloned().for_each(|event| self.apply(event));
+        self
+    }
 }

@@ -308,6 +308,7 @@ impl<'a> Drive<'a> {
 
     fn place(&self, number: String) -> PlaceOrder {
         let started = self.started().clone();
+        let country = self.situation.checkout.country().map(str::to_owned);
         PlaceOrder {
             number,
             checkout_id: self.journey.checkout_id,
@@ -316,7 +317,7 @@ impl<'a> Drive<'a> {
             charges: started.charges,
             total: started.total,
             customer_reference: started.customer_reference,
-            country: started.country,
+            country,
             channel: started.channel,
             at: self.at(),
         }

@@ -36,7 +36,7 @@ struct Story(Situation);
 impl Story {
     fn begun() -> Story {
         Story::default().checkout(json!({
-            "type": "CheckoutStarted", "charges": [], "customer_reference": null, "country": null,
+            "type": "CheckoutStarted", "charges": [], "cart_id": null, "coupons": [], "customer_reference": null, "country": null,
             "total": money(), "channel": "api", "order_number": null, "backdated_to": null,
             "hold_until": minute(0) + HOLD, "at": minute(0),
             "lines": [{

@@ -170,7 +170,7 @@ impl Shop {
         id: CheckoutId,
         card: &str,
     ) -> Result<i64, CommandError<checkout::CheckoutError>> {
-        let token = providers::payment::sandbox::tokenise(card).unwrap().to_owned();
+        let token = self.ctx.payments.tokenise(card).unwrap().to_owned();
         let (commands, intent) = (&self.ctx.commands, self.intent(name));
         Ok(checkout::start_payment(commands, &intent, id, token).await?.position)
     }
@@ -259,6 +259,8 @@ pub(crate) fn new_checkout(
         charges: vec![],
         customer_reference: None,
         country: None,
+        cart_id: None,
+        coupons: vec![],
         channel: Channel::Api,
         order_number: None,
         hold_until: None,

@@ -109,6 +109,8 @@ fn new_checkout(invoice: &Invoice, variants: &Variants) -> Result<NewCheckout, F
         charges: charges.collect(),
         customer_reference: invoice.customer.clone(),
         country: invoice.country.clone(),
+        cart_id: None,
+        coupons: vec![],
         channel: Channel::Import,
         order_number: Some(invoice.number.clone()),
         hold_until: None,

@@ -163,6 +163,8 @@ async fn begin_short(
             charges: Vec::new(),
             customer_reference: None,
             country: None,
+            cart_id: None,
+            coupons: vec![],
             channel: Channel::Api,
             order_number: None,
             hold_until: Some(ctx.now() + hold),

@@ -107,6 +107,8 @@ fn started(id: CheckoutId, lines: Vec<OrderLine>, minutes: i64) -> Forged {
         total: gbp(total),
         customer_reference: None,
         country: None,
+        cart_id: None,
+        coupons: vec![],
         channel: Channel::Api,
         order_number: None,
         hold_until: from_now(minutes),
