@@ -5,3 +5,4 @@ pub mod log;
 pub mod parked;
 pub mod projections;
 pub mod rebuild;
+pub mod vault;

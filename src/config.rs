@@ -22,16 +22,27 @@ pub struct Config {
 }
 
 /// Where things are and how much they say.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Place {
-    /// Directory of the private PostgreSQL and of the token key. Made if missing.
+    /// Directory of the private PostgreSQL, of the token key and of the vault's key. Made if missing.
     #[arg(long, env = "CONCHE_DATA_DIR", global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
     /// A PostgreSQL to use instead of a private one: `postgres://user:password@host/name`.
     #[arg(long, env = "DATABASE_URL", global = true, hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
+
+    /// Master keys of the vault: 32 bytes each in base64, the current one first, then former ones,
+    /// with commas. Set it in the environment. Without it a key is kept in the data directory.
+    #[arg(
+        long,
+        env = "CONCHE_VAULT_KEY",
+        global = true,
+        hide_env_values = true,
+        value_name = "KEYS"
+    )]
+    pub vault_key: Option<Hidden>,
 
     /// Folder of the `initdb` and `postgres` programs; found by itself in the usual places.
     #[arg(long, env = "PG_BINDIR", global = true, value_name = "DIR")]
@@ -61,6 +72,31 @@ pub struct Place {
     #[cfg(feature = "failpoints")]
     #[arg(long, env = "CRASH_AT", global = true, hide = true)]
     pub crash_at: Option<crate::crash::CrashAt>,
+}
+
+/// A setting that is not shown.
+#[derive(Clone)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// What was set.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+impl std::str::FromStr for Hidden {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Hidden, Self::Err> {
+        Ok(Hidden(text.to_owned()))
+    }
 }
 
 /// What to do.
@@ -95,6 +131,9 @@ pub enum Command {
     /// Who may read which store with SQL, in schema `analytics`.
     #[command(subcommand)]
     Analysts(Analysts),
+    /// Keys to personal data, and credentials of stores.
+    #[command(subcommand)]
+    Vault(Vault),
     /// Write data for other programs.
     #[command(subcommand)]
     Export(Export),
@@ -331,6 +370,13 @@ pub enum Log {
     /// Dense positions, contiguous versions, matching hashes, readable payloads. Exits with 1 if
     /// anything is wrong.
     Check,
+}
+
+/// Keys to personal data, and credentials of stores.
+#[derive(Debug, Subcommand)]
+pub enum Vault {
+    /// Put everything under the first of the master keys; the others can be taken away afterwards.
+    Rotate,
 }
 
 /// Who may read which store with SQL.

@@ -5,19 +5,23 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use event_store::pool::{self, Role, ServerError};
 use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgConnectOptions};
+use vault::Vault;
 
 use crate::{
     config::{Place, Reading, Switch},
     embedded::{self, Cluster},
+    keys,
 };
 
-/// Connections of a pool. All of `up`, its eleven pools and what the engine opens beside them, stay
+/// Connections of a pool. All of `up`, its twelve pools and what the engine opens beside them, stay
 /// below the 100 of a default server, by a third; they open only under load.
 fn connections_max(role: Role) -> u32 {
     match role {
         Role::Owner | Role::Writer | Role::Reader => 12,
         // Claims, and putting away what they came to, of many processes at a time: short ones.
         Role::Process => 8,
+        // A key for each new address is a commit of its own; what several commit is one flush.
+        Role::Vault => 6,
         // One batch at a time, and a word about how it went.
         Role::Projector => 2,
     }
@@ -124,6 +128,11 @@ impl Database {
             }
         }
         pool.context("connecting to PostgreSQL")
+    }
+
+    /// The vault, under the master keys of the settings or of the data directory.
+    pub async fn vault(&self, place: &Place) -> anyhow::Result<Vault> {
+        Ok(Vault::new(self.pool(Role::Vault).await?, keys::vault(place)?))
     }
 
     /// Connections of the probes, which see how old the events are that nobody has applied yet.

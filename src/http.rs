@@ -6,11 +6,10 @@ use chrono::{DateTime, Utc};
 use commands::Ctx;
 use event_store::refusals::{Refusals, RefusedCommand};
 use read_api::Reads;
-use sagas::SagaCtx;
 use sqlx::PgPool;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
-use write_api::{Crowd, Driver, WriteState};
+use write_api::WriteState;
 
 use crate::health::{self, Probed};
 
@@ -29,25 +28,21 @@ pub struct Door {
 }
 
 /// Everything under one address.
-pub fn both(
-    door: Door,
-    ctx: &Ctx,
-    saga: SagaCtx,
-    reads: Reads,
-    probe: PgPool,
-) -> anyhow::Result<Router> {
+pub fn both(door: Door, state: WriteState, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
+    let ctx = &state.ctx.clone();
     let (write, write_document) = write_api::api().finish()?;
     let probed = Probed { pool: probe, reads: Some(reads.clone()) };
     let (read, read_document) = read_api::router(reads)?;
-    let router = write.with_state(write_state(ctx, saga)).merge(read);
+    let router = write.with_state(state).merge(read);
     finish(door, ctx, router, openapi::merged(write_document, read_document), probed)
 }
 
 /// The command API alone.
-pub fn write(door: Door, ctx: &Ctx, saga: SagaCtx, probe: PgPool) -> anyhow::Result<Router> {
+pub fn write(door: Door, state: WriteState, probe: PgPool) -> anyhow::Result<Router> {
+    let ctx = &state.ctx.clone();
     let (router, document) = write_api::api().finish()?;
     let probed = Probed { pool: probe, reads: None };
-    finish(door, ctx, router.with_state(write_state(ctx, saga)), document, probed)
+    finish(door, ctx, router.with_state(state), document, probed)
 }
 
 /// The query API alone.
@@ -55,10 +50,6 @@ pub fn read(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Resul
     let probed = Probed { pool: probe, reads: Some(reads.clone()) };
     let (router, document) = read_api::router(reads)?;
     finish(door, ctx, router, document, probed)
-}
-
-fn write_state(ctx: &Ctx, saga: SagaCtx) -> WriteState {
-    WriteState { ctx: ctx.clone(), driver: Driver::new(saga), crowd: Crowd::default() }
 }
 
 fn finish(

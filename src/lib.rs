@@ -22,7 +22,7 @@ pub mod roles;
 pub mod telemetry;
 pub mod terminal;
 
-use config::{Analysts, Bench, Command, Config, Export, Import, Log, Place, Projections};
+use config::{Analysts, Bench, Command, Config, Export, Import, Log, Place, Projections, Vault};
 use database::{Database, data_dir};
 
 /// Open files of the process: its 4,096 live clients, and as many other connections and files.
@@ -95,6 +95,7 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
         Command::Analysts(ask) => {
             return as_owner(place, async |owner| analysts(owner, ask).await).await;
         }
+        Command::Vault(Vault::Rotate) => admin::vault::rotate(place).await?,
         Command::Export(Export::Analytics(export)) => export::run(place, export).await?,
         Command::Import(Import::Products(file)) => return import::products(place, file).await,
         Command::Import(Import::Orders(file)) => return import::orders(place, file).await,

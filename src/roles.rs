@@ -16,6 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 use uuid::Uuid;
+use write_api::WriteState;
 
 use crate::{
     config::{Listen, Place, ReadApi, Reading, Token, Up},
@@ -103,7 +104,9 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let keys = door.keys.clone();
     let saga = saga_ctx(&database, &ctx).await?;
     let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
-    let app = http::both(door, &ctx, saga.clone(), reads, database.probe())?;
+    let vault = database.vault(place).await?;
+    let write = WriteState::new(ctx.clone(), saga.clone(), vault);
+    let app = http::both(door, write, reads, database.probe())?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
     for projection in projections::ALL {
         add_projector(&mut tasks, &database, projection, &ctx.engine).await?;
@@ -133,7 +136,8 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
     let door = door(&mut tasks, place, &database)?;
     let saga = saga_ctx(&database, &ctx).await?;
-    let app = http::write(door, &ctx, saga, database.probe())?;
+    let write = WriteState::new(ctx.clone(), saga, database.vault(place).await?);
+    let app = http::write(door, write, database.probe())?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
     announce(&format!("command API on http://{address}"));
@@ -312,9 +316,9 @@ fn greet(
     let token = keys::issue(keys, &token, ctx.now());
     let (data, keys) = (database.place(), data_dir(place).display().to_string());
     let data = if data == keys {
-        format!("{data} (PostgreSQL and token key)")
+        format!("{data} (PostgreSQL, token key, vault key)")
     } else {
-        format!("{data} (PostgreSQL), {keys} (token key)")
+        format!("{data} (PostgreSQL), {keys} (token key, vault key)")
     };
     announce(&format!(
         "Conche is up.\n\

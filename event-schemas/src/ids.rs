@@ -130,16 +130,16 @@ id!(
     AdjustmentId, "adj"
 );
 id!(
+    /// Someone whose data is sealed under a key of their own: a customer, or the guest of one checkout.
+    PersonId, "psn"
+);
+id!(
     /// One stored event.
     EventId, "evt"
 );
 id!(
     /// Who acts: a person, a key or a part of the system.
     ActorId, "act"
-);
-id!(
-    /// Somebody whose personal data is sealed under a key of their own.
-    PersonId, "psn"
 );
 id!(
     /// One command; sending it twice has one effect.

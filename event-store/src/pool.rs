@@ -18,6 +18,8 @@ pub enum Role {
     Process,
     /// Reads the log and writes read models. Sees every store, cannot append.
     Projector,
+    /// Keeps the keys of persons and the secrets of stores. Sees nothing else.
+    Vault,
     /// Answers queries. Sees the store its transaction sets with `app.store`, and no other.
     Reader,
 }
@@ -30,6 +32,7 @@ impl Role {
             Role::Writer => Some("conche_writer"),
             Role::Process => Some("conche_process"),
             Role::Projector => Some("conche_projector"),
+            Role::Vault => Some("conche_vault"),
             Role::Reader => Some("conche_reader"),
         }
     }
@@ -39,7 +42,7 @@ impl Role {
     fn statement_timeout(self) -> &'static str {
         match self {
             Role::Owner => "0",
-            Role::Writer | Role::Process | Role::Reader => "20s",
+            Role::Writer | Role::Process | Role::Vault | Role::Reader => "20s",
             Role::Projector => "10min",
         }
     }
@@ -49,7 +52,7 @@ impl Role {
     /// stands by that has to take over within 5 s.
     fn idle_timeout(self) -> &'static str {
         match self {
-            Role::Owner | Role::Writer | Role::Process | Role::Reader => "30s",
+            Role::Owner | Role::Writer | Role::Process | Role::Vault | Role::Reader => "30s",
             Role::Projector => "3s",
         }
     }
@@ -60,7 +63,7 @@ impl Role {
     /// for a role that can append.
     fn may_forget(self) -> bool {
         match self {
-            Role::Owner | Role::Writer | Role::Reader => false,
+            Role::Owner | Role::Writer | Role::Vault | Role::Reader => false,
             Role::Process | Role::Projector => true,
         }
     }

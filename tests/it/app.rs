@@ -27,6 +27,8 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{sync::watch, task::JoinHandle};
 use tower::ServiceExt as _;
 use uuid::Uuid;
+use vault::{MasterKeys, Vault};
+use write_api::WriteState;
 
 use test_database::Database;
 
@@ -34,6 +36,8 @@ use test_database::Database;
 pub(crate) const STORE: &str = "demo";
 /// Noon of a day in the middle of a month.
 pub(crate) const NOON: &str = "2026-03-14T12:00:00Z";
+/// The same in every process of a story, as in an installation.
+const MASTER_KEY: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 /// Connections of each pool of one test; a run has several tests at once.
 const POOL_MAX: u32 = 6;
 
@@ -184,8 +188,13 @@ impl App {
             PaymentProvider::Sandbox(Sandbox::default()),
         );
         let saga = SagaCtx { grace: GRACE, ..saga };
+        let vault = Vault::new(
+            pool(pool::Role::Vault).await.unwrap(),
+            MasterKeys::parse(MASTER_KEY).unwrap(),
+        );
+        let write = WriteState::new(ctx.clone(), saga.clone(), vault);
         App {
-            router: conche::http::both(door, &ctx, saga.clone(), reads.clone(), probe).unwrap(),
+            router: conche::http::both(door, write, reads.clone(), probe).unwrap(),
             saga,
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,

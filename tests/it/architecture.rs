@@ -13,11 +13,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &["event-schemas"]),
     ("commands", &["domain", "event-schemas", "event-store"]),
     ("projections", &["event-schemas", "event-store"]),
-    ("providers", &["event-schemas"]),
-    ("sagas", &["commands", "event-schemas", "event-store", "providers"]),
+    ("vault", &["event-schemas"]),
+    ("providers", &["event-schemas", "vault"]),
+    ("sagas", &["commands", "event-schemas", "event-store", "providers", "vault"]),
     ("api-kit", &["event-schemas"]),
-    ("write-api", &["api-kit", "commands", "domain", "event-schemas", "providers", "sagas"]),
-    ("read-api", &["api-kit", "event-schemas", "projections", "search"]),
+    (
+        "write-api",
+        &["api-kit", "commands", "domain", "event-schemas", "providers", "sagas", "vault"],
+    ),
+    ("read-api", &["api-kit", "event-schemas", "projections", "search", "vault"]),
     ("search", &[]),
 ];
 

@@ -96,7 +96,7 @@ fn no_table_view_function_or_role_gets_around_row_level_security() {
         let findings = "
             SELECT 'no forced row-level security: ' || c.oid::regclass::text
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('log', 'read', 'process')
+             WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('log', 'read', 'process', 'vault')
                AND EXISTS (SELECT FROM pg_attribute a
                             WHERE a.attrelid = c.oid AND a.attname = 'store_id')
                AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
@@ -109,7 +109,7 @@ fn no_table_view_function_or_role_gets_around_row_level_security() {
             UNION ALL
             SELECT 'view with its owner''s rights: ' || c.oid::regclass::text
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'v' AND n.nspname IN ('log', 'read', 'process')
+             WHERE c.relkind = 'v' AND n.nspname IN ('log', 'read', 'process', 'vault')
                AND NOT coalesce(c.reloptions @> '{security_invoker=true}', false)
             UNION ALL
             -- Those of analysts have them, and a wall of their own: `visible_stores`.
@@ -128,7 +128,7 @@ fn no_table_view_function_or_role_gets_around_row_level_security() {
             UNION ALL
             SELECT 'analysts may do more than read: ' || c.oid::regclass::text
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE n.nspname IN ('log', 'read', 'process', 'analytics') AND c.relkind IN ('r', 'p', 'v', 'S')
+             WHERE n.nspname IN ('log', 'read', 'process', 'vault', 'analytics') AND c.relkind IN ('r', 'p', 'v', 'S')
                AND (has_table_privilege('conche_analyst', c.oid,
                         'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
                     OR (has_table_privilege('conche_analyst', c.oid, 'SELECT')
@@ -136,18 +136,18 @@ fn no_table_view_function_or_role_gets_around_row_level_security() {
             UNION ALL
             SELECT 'function with its owner''s rights: ' || p.oid::regprocedure::text
               FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-             WHERE p.prosecdef AND n.nspname IN ('log', 'read', 'process', 'analytics')
+             WHERE p.prosecdef AND n.nspname IN ('log', 'read', 'process', 'vault', 'analytics')
             UNION ALL
             SELECT 'materialised view: ' || c.oid::regclass::text
               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process', 'analytics')
+             WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process', 'vault', 'analytics')
             UNION ALL
             SELECT 'key that does not begin with the store: ' || i.indexrelid::regclass::text
               FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
               JOIN pg_namespace n ON n.oid = c.relnamespace
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'store_id'
              WHERE i.indisunique AND i.indkey[0] <> a.attnum
-               AND n.nspname IN ('log', 'read', 'process')
+               AND n.nspname IN ('log', 'read', 'process', 'vault')
                -- Positions are the log's own and belong to no store.
                AND pg_get_indexdef(i.indexrelid) NOT LIKE '%(\"position\")'";
         let findings: Vec<String> =

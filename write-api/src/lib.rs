@@ -5,6 +5,8 @@
 
 use api_kit::Api;
 use commands::Ctx;
+use sagas::SagaCtx;
+use vault::Vault;
 
 mod answer;
 mod catalog;
@@ -25,6 +27,15 @@ pub struct WriteState {
     pub driver: Driver,
     /// Who waits to buy what.
     pub crowd: Crowd,
+    /// Seals personal data before it becomes part of an event; credentials of stores.
+    pub vault: Vault,
+}
+
+impl WriteState {
+    /// What the handlers of one process work with.
+    pub fn new(ctx: Ctx, saga: SagaCtx, vault: Vault) -> WriteState {
+        WriteState { ctx, driver: Driver::new(saga), crowd: Crowd::default(), vault }
+    }
 }
 
 /// Every command, and the checkout as the write side knows it, under `/api/v1`.

@@ -19,8 +19,9 @@ use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use sagas::SagaCtx;
+use vault::{MasterKeys, Vault};
 
-use crate::{Crowd, Driver, WriteState};
+use crate::WriteState;
 
 fn noon() -> DateTime<Utc> {
     "2026-03-01T12:00:00Z".parse().unwrap()
@@ -47,8 +48,9 @@ fn app() -> (Router, String) {
         lifetime: TimeDelta::hours(1),
     };
     let token = keys.issue(&request, noon());
-    let driver = Driver::new(SagaCtx::new(ctx.clone(), pool, provider));
-    let router = router.with_state(WriteState { ctx, driver, crowd: Crowd::default() });
+    let vault = Vault::new(pool.clone(), MasterKeys::generate().0);
+    let saga = SagaCtx::new(ctx.clone(), pool, provider);
+    let router = router.with_state(WriteState::new(ctx, saga, vault));
     (Edge::new(keys, noon, new_id).wrap(router), token)
 }
 

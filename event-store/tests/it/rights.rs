@@ -94,6 +94,26 @@ async fn no_role_that_may_forget_can_run_anything_of_the_log() {
     }
 }
 
+/// Whoever reads what is sealed cannot read the keys, and whoever reads the keys nothing else.
+#[tokio::test]
+async fn the_vault_is_apart_from_everything() {
+    let db = Db::new().await;
+    for role in [Role::Writer, Role::Process, Role::Projector, Role::Reader] {
+        refused(&db.pool(role), "SELECT FROM vault.person_keys").await;
+        refused(&db.pool(role), "SELECT FROM vault.store_secrets").await;
+    }
+    let vault = db.pool(Role::Vault);
+    for table in ["log.events", "process.work", "read.projection_states"] {
+        refused(&vault, &format!("SELECT FROM {table}")).await;
+    }
+    let elsewhere = "SELECT c.oid::regclass::text FROM pg_class c
+          JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname IN ('log', 'read', 'process', 'analytics') AND c.relkind IN ('r', 'p', 'v')
+           AND has_any_column_privilege('conche_vault', c.oid, 'SELECT, INSERT, UPDATE')";
+    let reached: Vec<String> = sqlx::query_scalar(elsewhere).fetch_all(&db.admin).await.unwrap();
+    assert!(reached.is_empty(), "{reached:?}");
+}
+
 #[tokio::test]
 async fn a_reader_sees_its_own_store_only() {
     let db = Db::new().await;
@@ -134,7 +154,7 @@ async fn an_owner_who_is_no_superuser_can_migrate_and_sees_every_row_of_a_backup
     let template = Db::new().await; // so that the serving roles exist
     let owner = format!("owner_{}", std::process::id());
     let sql = format!(
-        "CREATE ROLE {owner}; GRANT conche_writer, conche_process, conche_projector, conche_reader TO {owner}"
+        "CREATE ROLE {owner}; GRANT conche_writer, conche_process, conche_projector, conche_vault, conche_reader TO {owner}"
     );
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(&template.admin).await.unwrap();
     let db = Db::owned_by(&owner).await;
@@ -162,7 +182,7 @@ const ROW_SECURITY_LINT: [(&str, &str); 6] = [
         "tenant tables without forced row-level security",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'store_id' AND NOT a.attisdropped
-          WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('log', 'read', 'process')
+          WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('log', 'read', 'process', 'vault')
             AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
     ),
     (
@@ -173,25 +193,25 @@ const ROW_SECURITY_LINT: [(&str, &str); 6] = [
         "tables that a serving role owns",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
           WHERE r.rolname LIKE 'conche\\_%' AND c.relkind IN ('r', 'p', 'v')
-            AND c.relnamespace::regnamespace::text IN ('log', 'read', 'process')",
+            AND c.relnamespace::regnamespace::text IN ('log', 'read', 'process', 'vault')",
     ),
     (
         "views that run with their owner's rights",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE c.relkind = 'v' AND n.nspname IN ('log', 'read', 'process')
+          WHERE c.relkind = 'v' AND n.nspname IN ('log', 'read', 'process', 'vault')
             AND NOT coalesce('security_invoker=true' = ANY (c.reloptions), false)",
     ),
     (
         "functions that run with their owner's rights, or look names up where the caller says",
         "SELECT p.oid::regprocedure::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-          WHERE n.nspname IN ('log', 'read', 'process')
+          WHERE n.nspname IN ('log', 'read', 'process', 'vault')
             AND (p.prosecdef OR (n.nspname = 'log' AND NOT EXISTS (
                     SELECT FROM unnest(p.proconfig) setting WHERE setting LIKE 'search\\_path=%')))",
     ),
     (
         "materialised views",
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process')",
+          WHERE c.relkind = 'm' AND n.nspname IN ('log', 'read', 'process', 'vault')",
     ),
 ];
 

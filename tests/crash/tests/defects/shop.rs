@@ -16,7 +16,11 @@ use commands::{Ctx, inventory::STOCK_ITEM};
 use conche::http::Door;
 use crash::{Answer, Attempt, Entry, History, Outcome};
 use event_schemas::ids::{ActorId, CheckoutId, OrderId, StoreId, VariantId};
-use event_store::{Engine, pool, refusals};
+use event_store::{
+    Engine,
+    pool::{self, Role},
+    refusals,
+};
 use providers::payment::{PaymentProvider, Sandbox};
 use read_api::{Reads, Sources};
 use sagas::SagaCtx;
@@ -27,6 +31,8 @@ use test_database::Database;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tower::ServiceExt as _;
 use uuid::Uuid;
+use vault::{MasterKeys, Vault};
+use write_api::WriteState;
 
 /// The store of every story.
 pub(crate) const STORE: &str = "demo";
@@ -155,12 +161,12 @@ impl Shop {
         let still = Arc::clone(&clock);
         let now = move || DateTime::from_timestamp_micros(still.load(Ordering::SeqCst)).unwrap();
         let mut pools = vec![];
-        for role in
-            [pool::Role::Writer, pool::Role::Writer, pool::Role::Process, pool::Role::Reader]
-        {
+        for role in [Role::Writer, Role::Writer, Role::Process, Role::Reader, Role::Vault] {
             pools.push(pool::connect_lazy(options.clone(), role, POOL_MAX));
         }
-        let [writer, of_saga, process, reader] = &pools[..] else { unreachable!("four were made") };
+        let [writer, of_saga, process, reader, keeper] = &pools[..] else {
+            unreachable!("five were made")
+        };
         let ctx = Ctx { engine: Engine::new(writer.clone(), new_id), now: Arc::new(now), new_id };
         let (keys, _) = TokenKeys::generate().unwrap();
         let request = TokenRequest {
@@ -186,10 +192,12 @@ impl Shop {
             process.clone(),
             PaymentProvider::Sandbox(Sandbox::default()),
         );
+        let vault = Vault::new(keeper.clone(), MasterKeys::generate().0);
+        let write = WriteState::new(ctx.clone(), saga.clone(), vault);
         Shop {
             token,
             journal: keep_journal(journal, pools[0].clone()),
-            router: conche::http::both(door, &ctx, saga.clone(), reads, reader.clone()).unwrap(),
+            router: conche::http::both(door, write, reads, reader.clone()).unwrap(),
             saga,
             ctx,
             pools,
