@@ -95,6 +95,8 @@ pub struct PaymentActionRequired {
 pub enum PaymentAction {
     /// Prove to the card's bank who they are.
     ThreeDSecure,
+    /// Choose how to pay, and confirm it with the provider directly.
+    Confirm,
 }
 
 /// Version 1.

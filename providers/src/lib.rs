@@ -2,3 +2,6 @@
 //! but the values of the language.
 
 pub mod payment;
+mod stores;
+
+pub use stores::{Providers, ProvidersError};

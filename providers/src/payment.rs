@@ -1,4 +1,4 @@
-//! A payment provider: reserves, takes and gives back money on a card.
+//! A payment provider: reserves, takes and gives back money on a card or another method.
 
 use std::time::Duration;
 
@@ -9,18 +9,24 @@ use event_schemas::{
 };
 
 pub mod sandbox;
+mod statement;
 
-pub use sandbox::{CardError, Sandbox, TEST_CARDS, TestCard};
+pub use sandbox::{CardError, Sandbox, TEST_CARDS, TestCard, is_card_number};
+pub use statement::{EventPage, ProviderEvent, Statement, StatementPage};
 
 /// How long a call may take. After that the outcome is [`PaymentError::Unknown`], whatever the
 /// provider goes on to do.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a provider remembers a key: the shortest that a vendor promises (Stripe: keys may be
+/// forgotten after 24 hours). Whoever asks again after that looks up first, or money moves twice.
+pub const KEYS_KEPT: chrono::Duration = chrono::Duration::hours(24);
+
 /// A payment provider. An enum rather than a trait: the set is closed, a `match` shows every
 /// vendor, and "go to definition" lands on the code that runs.
 ///
-/// Every call that moves money carries a key: the same key never moves money twice, and gets the
-/// same answer. Callers stop waiting after [`DEADLINE`].
+/// Every call that moves money carries a key: for [`KEYS_KEPT`] the same key never moves money
+/// twice, and gets the same answer. Callers stop waiting after [`DEADLINE`].
 #[derive(Clone, Debug)]
 pub enum PaymentProvider {
     /// Pretends. No money moves.
@@ -30,15 +36,29 @@ pub enum PaymentProvider {
 /// Money that shall be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge<'a> {
-    /// Idempotency key: the payment's id.
+    /// Idempotency key: the payment's id. The provider keeps it with the payment.
     pub key: &'a str,
-    /// The card, as the provider named it.
-    pub token: &'a str,
+    /// The card or other method, as the provider named it. Without one the shopper chooses and
+    /// confirms with the provider directly: [`PaymentAction::Confirm`].
+    pub token: Option<&'a str>,
     /// How much; zero or more.
     pub amount: Money,
 }
 
-/// What came of asking for money.
+/// A charge whose outcome is not known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookUp<'a> {
+    /// What was asked for.
+    pub charge: Charge<'a>,
+    /// The provider's name of it, if an answer ever came.
+    pub reference: Option<&'a str>,
+    /// When it was asked for, the first time.
+    pub asked_at: DateTime<Utc>,
+    /// Now.
+    pub now: DateTime<Utc>,
+}
+
+/// Where a payment is at the provider. A refusal is [`PaymentError::Declined`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authorisation {
     /// The amount is reserved.
@@ -47,6 +67,8 @@ pub enum Authorisation {
         reference: String,
         /// What is reserved. Compare it with what was asked for.
         amount: Money,
+        /// When the reservation ends by itself, if the provider says.
+        expires_at: Option<DateTime<Utc>>,
     },
     /// The shopper has to do something first; the answer goes to
     /// [`PaymentProvider::confirm_action`].
@@ -56,6 +78,82 @@ pub enum Authorisation {
         /// What to do.
         action: PaymentAction,
     },
+    /// The method takes its time, up to days: a bank debit. The outcome is looked up, or comes as
+    /// an event of the provider.
+    Processing {
+        /// The provider's name of the payment.
+        reference: String,
+    },
+    /// The money was taken: earlier, or at once by a method that cannot reserve.
+    Captured {
+        /// The provider's name of the payment.
+        reference: String,
+        /// What was taken, whatever of it was refunded since. Compare it with what was asked for.
+        amount: Money,
+    },
+    /// It was given up: nothing is reserved, nothing was taken, and nothing will be.
+    Voided {
+        /// The provider's name of the payment.
+        reference: String,
+    },
+    /// The provider knows of no such payment: the request never arrived, or is still on its way.
+    /// Asking again under the same key is safe for [`KEYS_KEPT`]. Only a look-up says this.
+    Absent,
+}
+
+/// Captured money that shall go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refund<'a> {
+    /// Idempotency key: the refund's id. The provider keeps it with the refund.
+    pub key: &'a str,
+    /// The payment's id.
+    pub payment_key: &'a str,
+    /// The provider's name of the payment.
+    pub reference: &'a str,
+    /// How much; more than zero.
+    pub amount: Money,
+}
+
+/// A refund at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refunded {
+    /// The provider's name of the refund.
+    pub reference: String,
+    /// How much goes back. Compare it with what was asked for.
+    pub amount: Money,
+    /// How far it is.
+    pub state: RefundState,
+}
+
+/// How far a refund is. Not even `Succeeded` is the end: a bank may send money back days later,
+/// which makes it `Failed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundState {
+    /// Accepted, and on its way.
+    Pending,
+    /// As far as the provider knows, done.
+    Succeeded,
+    /// It will not arrive; the money is the merchant's again.
+    Failed {
+        /// The provider's code, such as `expired_or_canceled_card`.
+        code: String,
+    },
+}
+
+/// What a shopper's browser needs to go on with the provider directly. Never stored: fetched when
+/// it is shown, to the shopper alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientSecret {
+    /// Lets its holder confirm this one payment.
+    pub client_secret: String,
+    /// Names the merchant's account to the provider's script; public.
+    pub publishable_key: Option<String>,
+}
+
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientSecret").finish_non_exhaustive()
+    }
 }
 
 /// Why a provider did not do as asked.
@@ -100,7 +198,7 @@ impl PaymentProvider {
     }
 
     /// Goes on with a payment after the shopper has done what was required. `answer` is what the
-    /// shopper's bank handed back.
+    /// shopper's bank handed back; a vendor that knows by itself does not look at it.
     pub async fn confirm_action(
         &self,
         charge: Charge<'_>,
@@ -114,21 +212,22 @@ impl PaymentProvider {
         }
     }
 
-    /// What became of a charge that was asked for at `asked_at` and not answered. Moves no money.
-    pub async fn look_up(
-        &self,
-        charge: Charge<'_>,
-        asked_at: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Authorisation, PaymentError> {
+    /// Where a payment is at the provider, whether or not an answer about it ever came. Moves no
+    /// money.
+    pub async fn look_up(&self, look_up: LookUp<'_>) -> Result<Authorisation, PaymentError> {
         match self {
-            Self::Sandbox(sandbox) => {
-                std::future::ready(sandbox.look_up(charge, asked_at, now)).await
-            }
+            Self::Sandbox(sandbox) => std::future::ready(sandbox.look_up(look_up)).await,
         }
     }
 
-    /// Takes a reserved amount.
+    /// What the shopper's browser needs for a payment that is [`Authorisation::ActionRequired`].
+    pub async fn client_secret(&self, reference: &str) -> Result<ClientSecret, PaymentError> {
+        match self {
+            Self::Sandbox(_) => std::future::ready(Ok(sandbox::client_secret(reference))).await,
+        }
+    }
+
+    /// Takes a reserved amount, or a part of it; the rest is given up. One capture per payment.
     pub async fn capture(
         &self,
         reference: &str,
@@ -152,16 +251,65 @@ impl PaymentProvider {
         }
     }
 
-    /// Sends captured money back. Returns the provider's name of the refund.
-    pub async fn refund(
+    /// Sends captured money back.
+    pub async fn refund(&self, refund: Refund<'_>) -> Result<Refunded, PaymentError> {
+        match self {
+            Self::Sandbox(sandbox) => std::future::ready(Ok(sandbox.refund(refund))).await,
+        }
+    }
+
+    /// What became of a refund that was asked for at `asked_at`. None: the provider knows of no
+    /// such refund, and asking again under the same key is safe for [`KEYS_KEPT`].
+    pub async fn look_up_refund(
         &self,
-        reference: &str,
-        amount: Money,
-        key: &str,
-    ) -> Result<String, PaymentError> {
+        refund: Refund<'_>,
+        asked_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Refunded>, PaymentError> {
         match self {
             Self::Sandbox(sandbox) => {
-                std::future::ready(Ok(sandbox.refund(reference, amount, key))).await
+                let found = sandbox.look_up_refund(refund, asked_at, now);
+                std::future::ready(Ok(Some(found))).await
+            }
+        }
+    }
+
+    /// The provider's books about one payment. None where the provider keeps none.
+    pub async fn statement(&self, reference: &str) -> Result<Option<Statement>, PaymentError> {
+        match self {
+            Self::Sandbox(_) => {
+                let _ = reference;
+                std::future::ready(Ok(None)).await
+            }
+        }
+    }
+
+    /// A page of the provider's books about every payment asked for since then, newest first.
+    /// `after` is [`StatementPage::next`] of the page before.
+    pub async fn statements(
+        &self,
+        since: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<StatementPage, PaymentError> {
+        match self {
+            Self::Sandbox(_) => {
+                let _ = (since, after);
+                std::future::ready(Ok(StatementPage::default())).await
+            }
+        }
+    }
+
+    /// A page of what happened at the provider since then, newest first: the same events that it
+    /// sends as webhooks. `after` is [`EventPage::next`] of the page before.
+    pub async fn events(
+        &self,
+        since: DateTime<Utc>,
+        after: Option<&str>,
+    ) -> Result<EventPage, PaymentError> {
+        match self {
+            Self::Sandbox(_) => {
+                let _ = (since, after);
+                std::future::ready(Ok(EventPage::default())).await
             }
         }
     }

@@ -16,7 +16,7 @@ use event_schemas::{
     metadata::{Actor, ActorKind},
 };
 use event_store::StoreError;
-use providers::payment::PaymentProvider;
+use providers::{Providers, payment::PaymentProvider};
 use sqlx::PgPool;
 
 pub mod checkout;
@@ -46,8 +46,8 @@ pub struct SagaCtx {
     /// tail of the log. Not the engine's: what is stored here does not wait for the disk, and may
     /// be lost (docs/adr/0012).
     pub pool: PgPool,
-    /// Who moves the money.
-    pub payments: PaymentProvider,
+    /// Who moves the money, by store.
+    pub payments: Providers,
     /// Whom events of processes name as their actor.
     pub actor: Actor,
     /// [`GRACE`] where requests drive what they begin; nothing where only runners do.
@@ -58,9 +58,16 @@ pub struct SagaCtx {
 
 impl SagaCtx {
     /// A context for the running program. `pool` is one of `Role::Process`.
-    pub fn new(commands: Ctx, pool: PgPool, payments: PaymentProvider) -> SagaCtx {
+    pub fn new(commands: Ctx, pool: PgPool, payments: impl Into<Providers>) -> SagaCtx {
         let actor = Actor { kind: ActorKind::System, id: ActorId::derive(&[b"saga"]) };
+        let payments = payments.into();
         SagaCtx { commands, pool, payments, actor, grace: Duration::zero(), budget: None }
+    }
+
+    /// Who moves the money of a store.
+    pub async fn provider(&self, store_id: StoreId) -> Result<PaymentProvider, DriveError> {
+        let found = self.payments.of(store_id).await;
+        found.map_err(|error| DriveError::Failed { step: "provider", detail: error.to_string() })
     }
 
     /// The time now.

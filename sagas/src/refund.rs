@@ -22,7 +22,7 @@ use event_schemas::{
     payment::ProviderCall,
 };
 use fail::fail_point;
-use providers::payment::PaymentError;
+use providers::payment::{PaymentError, Refund, RefundState as Answered, Refunded};
 
 use crate::{DriveError, Journey, Next, SagaCtx, ask_again_at, checkout::within_deadline};
 
@@ -209,26 +209,46 @@ pub(crate) async fn send_back(
         }
         Some(PaymentRefundState::Requested) | None => {}
     }
-    ctx.spend()?;
+    let asked = (payment.unknown == Some(ProviderCall::Refund)).then_some(payment.asked_at);
+    let (key, payment_key) = (refund_id.to_string(), payment_id.to_string());
     let reference = payment.provider_reference.unwrap_or_default();
-    let key = refund_id.to_string();
-    match within_deadline(ctx.payments.refund(&reference, amount, &key)).await {
-        Ok(provider_reference) => {
+    let refund = Refund { key: &key, payment_key: &payment_key, reference: &reference, amount };
+    match ask(ctx, journey, refund, asked.flatten()).await? {
+        Ok(Refunded { state: Answered::Succeeded, reference: provider_reference, .. }) => {
             let done = PaymentCommand::RecordRefundSucceeded { refund_id, provider_reference, at };
             tell("refunded", done).await?;
             Ok(Sent::Done)
         }
-        Err(PaymentError::Declined { code, .. }) => {
+        Ok(Refunded { state: Answered::Failed { code }, .. })
+        | Err(PaymentError::Declined { code, .. }) => {
             let failed = PaymentCommand::RecordRefundFailed { refund_id, code: code.clone(), at };
             tell("refund_failed", failed).await?;
             Ok(Sent::Refused { code })
         }
-        Err(PaymentError::Unknown) => {
+        Ok(Refunded { state: Answered::Pending, .. }) | Err(PaymentError::Unknown) => {
             let call = ProviderCall::Refund;
             tell("refund_unknown", PaymentCommand::RecordUnknown { call, at }).await?;
             Ok(Sent::Unclear)
         }
     }
+}
+
+/// Asks the provider to refund; or, if it was asked at `asked_at`, what became of it.
+async fn ask(
+    ctx: &SagaCtx,
+    journey: Journey,
+    refund: Refund<'_>,
+    asked_at: Option<DateTime<Utc>>,
+) -> Result<Result<Refunded, PaymentError>, DriveError> {
+    ctx.spend()?;
+    let provider = ctx.provider(journey.store_id).await?;
+    if let Some(asked_at) = asked_at {
+        let found = within_deadline(provider.look_up_refund(refund, asked_at, ctx.now())).await;
+        if let Some(known) = found.transpose() {
+            return Ok(known);
+        }
+    }
+    Ok(within_deadline(provider.refund(refund)).await)
 }
 
 async fn tell_payment(

@@ -101,7 +101,8 @@ async fn complete(
     Path(id): Path<CheckoutId>,
     Body { value, .. }: Body<CompleteCheckout>,
 ) -> Result<Response, Problem> {
-    let payment_method = value.payment_method(state.driver.payments())?;
+    let provider = state.driver.provider(sender.store_id()).await?;
+    let payment_method = value.payment_method(&provider)?;
     // Of the token and not of the body: a stored hash of a card number would give it away.
     let digest: [u8; 32] = Sha256::digest(&payment_method).into();
     let intent = sender.intent(&digest);

@@ -9,7 +9,12 @@
 //! | `4000 0000 0000 0101` | `sbx_late_success` | no answer; after 5 s it turns out to be reserved |
 //! | `4000 0000 0000 0119` | `sbx_late_decline` | no answer; after 5 s it turns out to be declined: `card_declined` |
 //! | `4000 0000 0000 0341` | `sbx_capture_fails` | reserved; the capture fails: `capture_failed` |
+//! | `4000 0000 0000 7726` | `sbx_refund_pending` | like the first; a refund is pending and arrives after 5 s |
+//! | `4000 0000 0000 5126` | `sbx_refund_fails` | like the first; a refund is pending and fails after 5 s: `expired_or_canceled_card` |
 //! | any other valid number | `sbx_unknown_card` | declined: `test_card_unknown`, another card |
+//! | – | `sbx_bank_debit` | is being processed; after 5 s the money is taken |
+//! | – | `sbx_bank_debit_fails` | is being processed; after 5 s declined: `insufficient_funds`, another method |
+//! | – | none | the shopper chooses and confirms; the answer `pass` reserves, any other is declined |
 //!
 //! It keeps no state: the same call gets the same answer in every process and after every crash,
 //! which is what an idempotency key promises. A lost answer is reported at once and not after ten
@@ -27,9 +32,11 @@ use event_schemas::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{Authorisation, Charge, PaymentError};
+use super::{
+    Authorisation, Charge, ClientSecret, LookUp, PaymentError, Refund, RefundState, Refunded,
+};
 
-/// How long after a charge whose answer was lost the sandbox knows what became of it.
+/// How long the sandbox takes to know what became of what it does not say at once.
 pub const LOOK_UP_AFTER: Duration = Duration::seconds(5);
 
 /// The answer of a shopper's bank that says: it is them.
@@ -85,6 +92,16 @@ pub const TEST_CARDS: &[TestCard] = &[
         token: "sbx_capture_fails",
         behaviour: "is authorised, then the capture fails: capture_failed",
     },
+    TestCard {
+        number: "4000000000007726",
+        token: "sbx_refund_pending",
+        behaviour: "succeeds; a refund arrives after 5 seconds",
+    },
+    TestCard {
+        number: "4000000000005126",
+        token: "sbx_refund_fails",
+        behaviour: "succeeds; a refund fails after 5 seconds",
+    },
 ];
 
 /// Why a text is not a card number. Says nothing of the text: it may be a real number.
@@ -99,11 +116,27 @@ pub enum CardError {
     /// The check digit is wrong: a typing error.
     #[error("the card number has a typing error")]
     Checksum,
+    /// This provider is given numbers by the shopper's browser alone.
+    #[error("give the number to the payment provider, and send its payment method")]
+    NotTaken,
 }
 
 /// The token of a card number. Spaces and hyphens do not count. The number is forgotten.
 pub fn tokenise(card_number: &str) -> Result<&'static str, CardError> {
-    let marks = card_number.chars().filter(|mark| !matches!(mark, ' ' | '-'));
+    let digits = card_digits(card_number)?;
+    let same = |card: &&TestCard| {
+        card.number.chars().filter_map(|mark| mark.to_digit(10)).eq(digits.iter().copied())
+    };
+    Ok(TEST_CARDS.iter().find(same).map_or(UNKNOWN_CARD, |card| card.token))
+}
+
+/// Whether a text is a card number with a right check digit, which must be stored nowhere.
+pub fn is_card_number(text: &str) -> bool {
+    card_digits(text).is_ok()
+}
+
+fn card_digits(text: &str) -> Result<Vec<u32>, CardError> {
+    let marks = text.chars().filter(|mark| !matches!(mark, ' ' | '-'));
     let digits: Option<Vec<u32>> = marks.map(|mark| mark.to_digit(10)).collect();
     let digits = digits.ok_or(CardError::NotDigits)?;
     if !CARD_DIGITS.contains(&digits.len()) {
@@ -112,10 +145,7 @@ pub fn tokenise(card_number: &str) -> Result<&'static str, CardError> {
     if !luhn(&digits).is_multiple_of(10) {
         return Err(CardError::Checksum);
     }
-    let same = |card: &&TestCard| {
-        card.number.chars().filter_map(|mark| mark.to_digit(10)).eq(digits.iter().copied())
-    };
-    Ok(TEST_CARDS.iter().find(same).map_or(UNKNOWN_CARD, |card| card.token))
+    Ok(digits)
 }
 
 /// Sum of the digits, every second one from the right doubled.
@@ -151,14 +181,7 @@ impl Sandbox {
 
     pub(super) fn authorise(&self, charge: Charge<'_>) -> Result<Authorisation, PaymentError> {
         self.note("authorise", charge.key);
-        match charge.token {
-            "sbx_three_d_secure" => Ok(Authorisation::ActionRequired {
-                reference: reference(charge.token, charge.key),
-                action: PaymentAction::ThreeDSecure,
-            }),
-            "sbx_late_success" | "sbx_late_decline" => Err(PaymentError::Unknown),
-            _ => outcome(charge),
-        }
+        at_first(charge)
     }
 
     pub(super) fn confirm_action(
@@ -169,30 +192,15 @@ impl Sandbox {
     ) -> Result<Authorisation, PaymentError> {
         self.note("confirm", charge.key);
         if answer == ANSWER_PASS {
-            let reference = reference.to_owned();
-            return Ok(Authorisation::Authorised { reference, amount: charge.amount });
+            return Ok(authorised(reference.to_owned(), charge.amount));
         }
         Err(declined("authentication_failed", DeclineAdvice::Retry))
     }
 
-    pub(super) fn look_up(
-        &self,
-        charge: Charge<'_>,
-        asked_at: DateTime<Utc>,
-        now: DateTime<Utc>,
-    ) -> Result<Authorisation, PaymentError> {
+    pub(super) fn look_up(&self, look_up: LookUp<'_>) -> Result<Authorisation, PaymentError> {
+        let LookUp { charge, asked_at, now, .. } = look_up;
         self.note("look_up", charge.key);
-        match charge.token {
-            "sbx_late_success" | "sbx_late_decline" if now < asked_at + LOOK_UP_AFTER => {
-                Err(PaymentError::Unknown)
-            }
-            "sbx_late_decline" => Err(declined("card_declined", DeclineAdvice::OtherMethod)),
-            "sbx_three_d_secure" => Ok(Authorisation::ActionRequired {
-                reference: reference(charge.token, charge.key),
-                action: PaymentAction::ThreeDSecure,
-            }),
-            _ => outcome(charge),
-        }
+        if now < asked_at + LOOK_UP_AFTER { at_first(charge) } else { in_the_end(charge) }
     }
 
     pub(super) fn capture(
@@ -212,28 +220,93 @@ impl Sandbox {
         self.note("void", key);
     }
 
-    pub(super) fn refund(&self, payment: &str, _amount: Money, key: &str) -> String {
-        self.note("refund", key);
-        reference("sbx_refund", &format!("{payment} {key}"))
+    pub(super) fn refund(&self, refund: Refund<'_>) -> Refunded {
+        self.note("refund", refund.key);
+        let state = match token_of(refund.reference) {
+            "sbx_refund_pending" | "sbx_refund_fails" => RefundState::Pending,
+            _ => RefundState::Succeeded,
+        };
+        refunded(refund, state)
+    }
+
+    pub(super) fn look_up_refund(
+        &self,
+        refund: Refund<'_>,
+        asked_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Refunded {
+        self.note("look_up_refund", refund.key);
+        let code = "expired_or_canceled_card";
+        let state = match token_of(refund.reference) {
+            "sbx_refund_pending" | "sbx_refund_fails" if now < asked_at + LOOK_UP_AFTER => {
+                RefundState::Pending
+            }
+            "sbx_refund_fails" => RefundState::Failed { code: code.to_owned() },
+            _ => RefundState::Succeeded,
+        };
+        refunded(refund, state)
+    }
+}
+
+/// What is known of a charge at once.
+fn at_first(charge: Charge<'_>) -> Result<Authorisation, PaymentError> {
+    match charge.token {
+        Some("sbx_late_success" | "sbx_late_decline") => Err(PaymentError::Unknown),
+        Some("sbx_bank_debit" | "sbx_bank_debit_fails") => {
+            Ok(Authorisation::Processing { reference: reference_of(charge) })
+        }
+        _ => in_the_end(charge),
     }
 }
 
 /// What becomes of a charge once it is known.
-fn outcome(charge: Charge<'_>) -> Result<Authorisation, PaymentError> {
-    match charge.token {
-        "sbx_ok" | "sbx_late_success" | "sbx_capture_fails" => Ok(Authorisation::Authorised {
-            reference: reference(charge.token, charge.key),
-            amount: charge.amount,
-        }),
-        "sbx_declined" => Err(declined("card_declined", DeclineAdvice::OtherMethod)),
-        "sbx_insufficient_funds" => Err(declined("insufficient_funds", DeclineAdvice::OtherMethod)),
+fn in_the_end(charge: Charge<'_>) -> Result<Authorisation, PaymentError> {
+    let reference = reference_of(charge);
+    let Some(token) = charge.token else {
+        return Ok(Authorisation::ActionRequired { reference, action: PaymentAction::Confirm });
+    };
+    match token {
+        "sbx_ok" | "sbx_late_success" | "sbx_capture_fails" | "sbx_refund_pending"
+        | "sbx_refund_fails" => Ok(authorised(reference, charge.amount)),
+        "sbx_bank_debit" => Ok(Authorisation::Captured { reference, amount: charge.amount }),
+        "sbx_three_d_secure" => {
+            Ok(Authorisation::ActionRequired { reference, action: PaymentAction::ThreeDSecure })
+        }
+        "sbx_declined" | "sbx_late_decline" => {
+            Err(declined("card_declined", DeclineAdvice::OtherMethod))
+        }
+        "sbx_insufficient_funds" | "sbx_bank_debit_fails" => {
+            Err(declined("insufficient_funds", DeclineAdvice::OtherMethod))
+        }
         UNKNOWN_CARD => Err(declined("test_card_unknown", DeclineAdvice::OtherMethod)),
         _ => Err(declined("token_unknown", DeclineAdvice::OtherMethod)),
     }
 }
 
+fn authorised(reference: String, amount: Money) -> Authorisation {
+    Authorisation::Authorised { reference, amount, expires_at: None }
+}
+
+fn refunded(refund: Refund<'_>, state: RefundState) -> Refunded {
+    let reference = reference("sbx_refund", &format!("{} {}", refund.reference, refund.key));
+    Refunded { reference, amount: refund.amount, state }
+}
+
 fn declined(code: &str, advice: DeclineAdvice) -> PaymentError {
     PaymentError::Declined { code: code.to_owned(), advice }
+}
+
+/// What a shopper's browser would be given; nothing takes it.
+pub(super) fn client_secret(reference: &str) -> ClientSecret {
+    ClientSecret { client_secret: format!("{reference}_secret"), publishable_key: None }
+}
+
+fn reference_of(charge: Charge<'_>) -> String {
+    reference(charge.token.unwrap_or("sbx_confirmed"), charge.key)
+}
+
+fn token_of(reference: &str) -> &str {
+    reference.split('.').next().unwrap_or_default()
 }
 
 /// The sandbox's name of a payment: the card's token, by which a later call knows what to pretend,
@@ -255,7 +328,14 @@ mod tests {
     const AMOUNT: Money = Money { amount_minor: 1299, currency: Currency::GBP };
 
     fn charge(token: &str) -> Charge<'_> {
-        Charge { key: "pay_1", token, amount: AMOUNT }
+        Charge { key: "pay_1", token: Some(token), amount: AMOUNT }
+    }
+
+    /// Asks at `now` for what was asked for at the epoch.
+    fn look_up(token: &str, now: DateTime<Utc>) -> Result<Authorisation, PaymentError> {
+        let asked_at = DateTime::UNIX_EPOCH;
+        let look_up = LookUp { charge: charge(token), reference: None, asked_at, now };
+        Sandbox::default().look_up(look_up)
     }
 
     fn code<T: std::fmt::Debug>(result: Result<T, PaymentError>) -> String {
@@ -308,11 +388,54 @@ mod tests {
         let early = asked + LOOK_UP_AFTER - Duration::milliseconds(1);
         for token in ["sbx_late_success", "sbx_late_decline"] {
             assert_eq!(sandbox.authorise(charge(token)), Err(PaymentError::Unknown));
-            assert_eq!(sandbox.look_up(charge(token), asked, early), Err(PaymentError::Unknown));
+            assert_eq!(look_up(token, early), Err(PaymentError::Unknown));
         }
-        let late = |token| sandbox.look_up(charge(token), asked, asked + LOOK_UP_AFTER);
+        let late = |token| look_up(token, asked + LOOK_UP_AFTER);
         assert!(matches!(late("sbx_late_success"), Ok(Authorisation::Authorised { .. })));
         assert_eq!(code(late("sbx_late_decline")), "card_declined");
+    }
+
+    #[test]
+    fn a_bank_debit_is_processed_and_then_taken_or_not() {
+        let (early, late) = (DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + LOOK_UP_AFTER);
+        for token in ["sbx_bank_debit", "sbx_bank_debit_fails"] {
+            let first = Sandbox::default().authorise(charge(token));
+            assert!(matches!(first, Ok(Authorisation::Processing { .. })));
+            assert_eq!(look_up(token, early), first);
+        }
+        assert!(matches!(look_up("sbx_bank_debit", late), Ok(Authorisation::Captured { .. })));
+        assert_eq!(code(look_up("sbx_bank_debit_fails", late)), "insufficient_funds");
+    }
+
+    #[test]
+    fn without_a_method_the_shopper_confirms() {
+        let sandbox = Sandbox::default();
+        let charge = Charge { token: None, ..charge("") };
+        let Ok(Authorisation::ActionRequired { reference, action: PaymentAction::Confirm }) =
+            sandbox.authorise(charge)
+        else {
+            panic!("the shopper was not asked");
+        };
+        let confirmed = sandbox.confirm_action(charge, &reference, ANSWER_PASS);
+        assert!(matches!(confirmed, Ok(Authorisation::Authorised { .. })));
+    }
+
+    #[test]
+    fn some_refunds_take_their_time() {
+        let sandbox = Sandbox::default();
+        let state = |token, after| {
+            let payment = reference(token, "pay_1");
+            let key = "refund_1";
+            let refund = Refund { key, payment_key: "pay_1", reference: &payment, amount: AMOUNT };
+            let asked = DateTime::UNIX_EPOCH;
+            assert_eq!(sandbox.refund(refund), sandbox.look_up_refund(refund, asked, asked));
+            sandbox.look_up_refund(refund, asked, asked + after).state
+        };
+        assert_eq!(state("sbx_ok", Duration::zero()), RefundState::Succeeded);
+        assert_eq!(state("sbx_refund_pending", Duration::zero()), RefundState::Pending);
+        assert_eq!(state("sbx_refund_pending", LOOK_UP_AFTER), RefundState::Succeeded);
+        let failed = RefundState::Failed { code: "expired_or_canceled_card".into() };
+        assert_eq!(state("sbx_refund_fails", LOOK_UP_AFTER), failed);
     }
 
     #[test]

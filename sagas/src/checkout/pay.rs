@@ -8,7 +8,7 @@ use std::future::Future;
 use commands::payment::{PaymentCommand, PaymentStatus, RequestIntent};
 use event_schemas::payment::ProviderCall;
 use fail::fail_point;
-use providers::payment::{Authorisation, Charge, DEADLINE, PaymentError};
+use providers::payment::{Authorisation, Charge, DEADLINE, LookUp, PaymentError};
 
 use super::{Step, drive::Drive};
 use crate::DriveError;
@@ -28,11 +28,12 @@ impl Drive<'_> {
     pub(super) async fn request_payment(&mut self) -> Result<(), DriveError> {
         let attempt = self.checkout().last_attempt();
         let method = self.checkout().attempt(attempt).expect("a payment follows an attempt");
+        let provider = self.ctx.provider(self.journey.store_id).await?;
         let request = RequestIntent {
             checkout_id: self.journey.checkout_id,
             attempt,
             amount: self.started().total,
-            provider: self.ctx.payments.name().to_owned(),
+            provider: provider.name().to_owned(),
             payment_method: method.payment_method.clone(),
             at: self.at(),
         };
@@ -47,8 +48,8 @@ impl Drive<'_> {
     /// Asks the provider and tells the payment what it said.
     pub(super) async fn ask_for_money(&mut self, step: &Step) -> Result<(), DriveError> {
         self.ctx.spend()?;
-        match self.call(step).await {
-            Ok(Authorisation::Authorised { reference, amount }) => {
+        match self.call(step).await? {
+            Ok(Authorisation::Authorised { reference, amount, .. }) => {
                 let provider_reference = reference;
                 let authorised =
                     |at| PaymentCommand::RecordAuthorised { provider_reference, amount, at };
@@ -64,20 +65,30 @@ impl Drive<'_> {
                 let declined = |at| PaymentCommand::RecordDeclined { code, advice, at };
                 self.tell_payment("declined", declined).await
             }
-            Err(PaymentError::Unknown) => self.outcome_unknown(ProviderCall::Authorise).await,
+            Ok(
+                Authorisation::Processing { .. }
+                | Authorisation::Captured { .. }
+                | Authorisation::Voided { .. }
+                | Authorisation::Absent,
+            )
+            | Err(PaymentError::Unknown) => self.outcome_unknown(ProviderCall::Authorise).await,
         }
     }
 
-    async fn call(&self, step: &Step) -> Result<Authorisation, PaymentError> {
+    async fn call(&self, step: &Step) -> Result<Result<Authorisation, PaymentError>, DriveError> {
         let payment = &self.situation.payment;
         let intent = payment.intent.as_ref().expect("the request is committed before the call");
         let id = self.payment_id().expect("a payment follows an attempt").to_string();
-        let charge = Charge { key: &id, token: &intent.payment_method, amount: intent.amount };
-        let provider = &self.ctx.payments;
+        let token = Some(intent.payment_method.as_str());
+        let charge = Charge { key: &id, token, amount: intent.amount };
+        let provider = self.ctx.provider(self.journey.store_id).await?;
         let asked_at = payment.asked_at.unwrap_or_else(|| self.at());
-        match step {
+        Ok(match step {
             Step::LookUp => {
-                within_deadline(provider.look_up(charge, asked_at, self.ctx.now())).await
+                let reference = payment.provider_reference.as_deref();
+                let now = self.ctx.now();
+                let look_up = LookUp { charge, reference, asked_at, now };
+                within_deadline(provider.look_up(look_up)).await
             }
             Step::ConfirmAction => {
                 let reference = payment.provider_reference.as_deref().unwrap_or_default();
@@ -85,7 +96,7 @@ impl Drive<'_> {
                 within_deadline(provider.confirm_action(charge, reference, answer)).await
             }
             _ => within_deadline(provider.authorise(charge)).await,
-        }
+        })
     }
 
     async fn outcome_unknown(&mut self, call: ProviderCall) -> Result<(), DriveError> {
@@ -101,8 +112,8 @@ impl Drive<'_> {
         self.ctx.spend()?;
         let (reference, key) = self.reference_and_key("capture");
         let amount = self.started().total;
-        let call = self.ctx.payments.capture(&reference, amount, &key);
-        match within_deadline(call).await {
+        let provider = self.ctx.provider(self.journey.store_id).await?;
+        match within_deadline(provider.capture(&reference, amount, &key)).await {
             Ok(amount) => {
                 let captured = |at| PaymentCommand::RecordCaptured { amount, at };
                 self.tell_payment("captured", captured).await
@@ -119,7 +130,8 @@ impl Drive<'_> {
     pub(super) async fn void(&mut self) -> Result<(), DriveError> {
         self.ctx.spend()?;
         let (reference, key) = self.reference_and_key("void");
-        match within_deadline(self.ctx.payments.void(&reference, &key)).await {
+        let provider = self.ctx.provider(self.journey.store_id).await?;
+        match within_deadline(provider.void(&reference, &key)).await {
             Ok(()) => self.tell_payment("voided", |at| PaymentCommand::RecordVoided { at }).await,
             // A provider that will not give it up is asked again: the shopper's money hangs on it.
             Err(PaymentError::Declined { code, .. }) => {

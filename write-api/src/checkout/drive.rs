@@ -4,9 +4,12 @@
 //! They take up what is left here: by a crash, by a provider that does not answer, or because too
 //! many came at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use api_kit::Problem;
+use event_schemas::ids::StoreId;
 use fail::fail_point;
+use providers::payment::PaymentProvider;
 use sagas::{SagaCtx, drive_checkout};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +21,10 @@ use super::answer::Asked;
 /// others each: a provider that is silent must not keep anybody from holding stock. Each waits for
 /// the disk most of the time, and what many store at once is one flush.
 const AT_ONCE: usize = 64;
+
+/// When to try again if it cannot be read who moves a store's money: as long as a database takes to
+/// come back.
+const PROVIDER_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Drives processes of checkouts. Cheap to clone; all clones share the bound.
 #[derive(Clone, Debug)]
@@ -35,9 +42,12 @@ impl Driver {
         Driver { saga, places: places(), paying: places() }
     }
 
-    /// Who moves the money.
-    pub(super) fn payments(&self) -> &providers::payment::PaymentProvider {
-        &self.saga.payments
+    /// Who moves the money of a store.
+    pub(super) async fn provider(&self, store_id: StoreId) -> Result<PaymentProvider, Problem> {
+        self.saga.provider(store_id).await.map_err(|error| {
+            tracing::error!(%store_id, "no payment provider: {error}");
+            Problem::unavailable(PROVIDER_RETRY_AFTER)
+        })
     }
 
     /// Carries a checkout on as far as it goes. Returns then, or at `until`; what is under way is
