@@ -2,6 +2,14 @@
 //!
 //! State only moves forward: a fact that comes late or twice changes nothing. What a provider is
 //! asked is stored before it is asked.
+//!
+//! ```text
+//! requested ─▶ action required ─▶ answered ─▶ processing ─▶ authorised ─▶ captured ─▶ refunds
+//!     └──────────────┴───────────────┴─────────────┴──▶ declined │ voided
+//! ```
+//!
+//! Money that turns up where the payment is over, or that is not what was asked for, makes the
+//! payment a stray: nothing counts on it, and all of it goes back.
 
 use std::collections::BTreeMap;
 
@@ -32,24 +40,33 @@ pub enum PaymentCommand {
     RequireAction { action: PaymentAction, provider_reference: String, at: DateTime<Utc> },
     /// The shopper did it.
     AnswerAction { answer: String, at: DateTime<Utc> },
-    /// The amount is reserved; it must be the amount asked for.
-    RecordAuthorised { provider_reference: String, amount: Money, at: DateTime<Utc> },
+    /// The provider took it on and will say later.
+    RecordProcessing { provider_reference: String, at: DateTime<Utc> },
+    /// The amount is reserved. If it is not the amount asked for, it is not counted.
+    RecordAuthorised {
+        provider_reference: String,
+        amount: Money,
+        expires_at: Option<DateTime<Utc>>,
+        at: DateTime<Utc>,
+    },
     /// The provider refused for good.
     RecordDeclined { code: String, advice: DeclineAdvice, at: DateTime<Utc> },
     /// No answer, or none to rely on.
     RecordUnknown { call: ProviderCall, at: DateTime<Utc> },
     /// The reserved amount shall be taken, all of it.
     RequestCapture { at: DateTime<Utc> },
-    /// It was taken; it must be the amount reserved.
-    RecordCaptured { amount: Money, at: DateTime<Utc> },
+    /// It was taken, by whomever. If it is not the amount asked for, it is not counted.
+    RecordCaptured { provider_reference: String, amount: Money, at: DateTime<Utc> },
     /// It could not be taken.
     RecordCaptureFailed { code: String, at: DateTime<Utc> },
     /// The reservation shall be given up.
     RequestVoid { cause: String, at: DateTime<Utc> },
-    /// It was given up.
+    /// It was given up, by us, by the provider or by time.
     RecordVoided { at: DateTime<Utc> },
     /// Captured money shall go back.
     RequestRefund { refund_id: RefundId, amount: Money, reason: String, at: DateTime<Utc> },
+    /// The provider took the refund on and will say later.
+    RecordRefundPending { refund_id: RefundId, provider_reference: String, at: DateTime<Utc> },
     /// It went back.
     RecordRefundSucceeded { refund_id: RefundId, provider_reference: String, at: DateTime<Utc> },
     /// It could not be sent back.
@@ -85,14 +102,6 @@ pub enum PaymentError {
     /// Less than nothing was to be reserved or refunded.
     #[error("amount must not be below zero")]
     NegativeAmount,
-    /// The provider's amount or currency is not what was asked for; the money is not counted.
-    #[error("amount does not match: asked for {expected}, provider says {actual}")]
-    IntegrityViolated {
-        /// What was asked for.
-        expected: Money,
-        /// What the provider says.
-        actual: Money,
-    },
     /// The shopper is not asked to do anything, or has done it.
     #[error("payment does not wait for the shopper")]
     ActionNotExpected,
@@ -131,6 +140,8 @@ pub enum PaymentStatus {
     ActionRequired,
     /// The shopper did it; the provider shall go on.
     ActionAnswered,
+    /// The provider took it on and will say later.
+    Processing,
     /// The amount is reserved.
     Authorised,
     /// The provider refused.
@@ -154,6 +165,7 @@ impl std::fmt::Display for PaymentStatus {
             Self::Requested => "requested",
             Self::ActionRequired => "waiting for the shopper",
             Self::ActionAnswered => "answered",
+            Self::Processing => "being processed",
             Self::Authorised => "authorised",
             Self::Declined => "declined",
             Self::CaptureRequested => "being captured",
@@ -186,6 +198,13 @@ pub struct Payment {
     pub unknown: Option<ProviderCall>,
     /// Time of the last thing asked of the provider.
     pub asked_at: Option<DateTime<Utc>>,
+    /// From then on the provider does not hold the amount any more, if it said so.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What was taken.
+    pub captured: Option<Money>,
+    /// Nothing counts on this money: it came for a payment that was over, or is not what was asked
+    /// for.
+    pub stray: bool,
     /// Every refund, whatever became of it.
     pub refunds: BTreeMap<RefundId, PaymentRefund>,
 }
@@ -210,6 +229,8 @@ pub struct PaymentRefund {
     pub amount: Money,
     /// What became of it.
     pub state: PaymentRefundState,
+    /// When it was asked for.
+    pub asked_at: DateTime<Utc>,
 }
 
 /// What became of a refund.
@@ -217,6 +238,11 @@ pub struct PaymentRefund {
 pub enum PaymentRefundState {
     /// The provider shall send the money back.
     Requested,
+    /// It is about to.
+    Pending {
+        /// The provider's name of the refund.
+        reference: String,
+    },
     /// It did.
     Succeeded,
     /// It would not.
@@ -224,6 +250,13 @@ pub enum PaymentRefundState {
         /// The provider's code.
         code: String,
     },
+}
+
+impl PaymentRefundState {
+    /// Whether the provider has not said yes or no.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Requested | Self::Pending { .. })
+    }
 }
 
 impl Aggregate for Payment {
@@ -268,9 +301,15 @@ impl Aggregate for Payment {
                 self.asked_at = Some(e.at);
                 self.answer = Some(e.answer);
             }
+            PaymentEvent::Processing(e) => {
+                self.status = PaymentStatus::Processing;
+                self.asked_at = Some(e.at);
+                self.provider_reference = Some(e.provider_reference);
+            }
             PaymentEvent::Authorised(e) => {
                 self.status = PaymentStatus::Authorised;
                 self.provider_reference = Some(e.provider_reference);
+                self.expires_at = e.expires_at;
             }
             PaymentEvent::Declined(e) => {
                 self.status = PaymentStatus::Declined;
@@ -281,7 +320,10 @@ impl Aggregate for Payment {
                 self.status = PaymentStatus::CaptureRequested;
                 self.asked_at = Some(e.at);
             }
-            PaymentEvent::Captured(_) => self.status = PaymentStatus::Captured,
+            PaymentEvent::Captured(e) => {
+                self.status = PaymentStatus::Captured;
+                self.captured = Some(e.amount);
+            }
             PaymentEvent::CaptureFailed(e) => {
                 self.status = PaymentStatus::CaptureFailed;
                 self.capture_failure = Some(e.code);
@@ -293,9 +335,16 @@ impl Aggregate for Payment {
             PaymentEvent::Voided(_) => self.status = PaymentStatus::Voided,
             PaymentEvent::RefundRequested(e) => {
                 self.asked_at = Some(e.at);
-                let refund =
-                    PaymentRefund { amount: e.amount, state: PaymentRefundState::Requested };
+                let refund = PaymentRefund {
+                    amount: e.amount,
+                    state: PaymentRefundState::Requested,
+                    asked_at: e.at,
+                };
                 self.refunds.insert(e.refund_id, refund);
+            }
+            PaymentEvent::RefundPending(e) => {
+                let reference = e.provider_reference;
+                self.settle(e.refund_id, PaymentRefundState::Pending { reference });
             }
             PaymentEvent::RefundSucceeded(e) => {
                 self.settle(e.refund_id, PaymentRefundState::Succeeded);
@@ -303,11 +352,27 @@ impl Aggregate for Payment {
             PaymentEvent::RefundFailed(e) => {
                 self.settle(e.refund_id, PaymentRefundState::Failed { code: e.code });
             }
+            PaymentEvent::IntegrityViolated(e) => {
+                self.found_stray(e.provider_reference, e.captured.then_some(e.actual));
+            }
+            PaymentEvent::LateFound(e) => {
+                self.found_stray(e.provider_reference, e.captured.then_some(e.amount));
+            }
         }
     }
 }
 
 impl Payment {
+    fn found_stray(&mut self, provider_reference: String, captured: Option<Money>) {
+        self.stray = true;
+        self.provider_reference = Some(provider_reference);
+        self.status = match captured {
+            Some(_) => PaymentStatus::Captured,
+            None => PaymentStatus::Authorised,
+        };
+        self.captured = captured;
+    }
+
     fn settle(&mut self, id: RefundId, state: PaymentRefundState) {
         if let Some(refund) = self.refunds.get_mut(&id) {
             refund.state = state;
@@ -316,7 +381,7 @@ impl Payment {
 
     /// Whether a refund was asked for and the provider has not said yes or no.
     pub fn has_open_refund(&self) -> bool {
-        self.refunds.values().any(|refund| refund.state == PaymentRefundState::Requested)
+        self.refunds.values().any(|refund| refund.state.is_open())
     }
 
     /// Whether money is reserved, or may be, and nobody has taken it or given it up.

@@ -151,7 +151,7 @@ pub struct PaymentStarted {
     pub at: DateTime<Utc>,
 }
 
-/// Version 1.
+/// Version 2. In version 1 the action was always `three_d_secure`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckoutActionRequired {
     /// Which attempt.
@@ -302,7 +302,7 @@ impl DomainEvent for CheckoutEvent {
 
     fn event_version(&self) -> String {
         match self {
-            Self::Started(_) => "2",
+            Self::Started(_) | Self::ActionRequired(_) => "2",
             _ => "1",
         }
         .to_owned()
@@ -310,11 +310,14 @@ impl DomainEvent for CheckoutEvent {
 }
 
 /// Oldest first.
-pub const UPCASTS: &[Upcast] = &[Upcast {
-    event_type: "CheckoutStarted",
-    from: 1,
-    change: |fields| {
-        fields.insert("cart_id".into(), Value::Null);
-        fields.insert("coupons".into(), Value::Array(vec![]));
+pub const UPCASTS: &[Upcast] = &[
+    Upcast {
+        event_type: "CheckoutStarted",
+        from: 1,
+        change: |fields| {
+            fields.insert("cart_id".into(), Value::Null);
+            fields.insert("coupons".into(), Value::Array(vec![]));
+        },
     },
-}];
+    Upcast { event_type: "CheckoutActionRequired", from: 1, change: |_| {} },
+];

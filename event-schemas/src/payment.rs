@@ -26,6 +26,9 @@ pub enum PaymentEvent {
     /// The shopper did it; the provider shall go on.
     #[serde(rename = "PaymentActionAnswered")]
     ActionAnswered(PaymentActionAnswered),
+    /// The provider took the payment on and will say later whether it works, maybe days later.
+    #[serde(rename = "PaymentProcessing")]
+    Processing(PaymentProcessing),
     /// The amount is reserved on the shopper's card.
     #[serde(rename = "PaymentAuthorised")]
     Authorised(PaymentAuthorised),
@@ -59,6 +62,15 @@ pub enum PaymentEvent {
     /// It would not, for good.
     #[serde(rename = "RefundFailed")]
     RefundFailed(RefundFailed),
+    /// The provider took the refund on and will say later whether it works.
+    #[serde(rename = "RefundPending")]
+    RefundPending(RefundPending),
+    /// What the provider holds is not what was asked for. The money is not counted; it goes back.
+    #[serde(rename = "PaymentIntegrityViolated")]
+    IntegrityViolated(PaymentIntegrityViolated),
+    /// Money turned up for a payment that was over. Nobody counts on it any more; it goes back.
+    #[serde(rename = "LatePaymentFound")]
+    LateFound(LatePaymentFound),
 }
 
 /// Version 1.
@@ -78,7 +90,7 @@ pub struct PaymentIntentRequested {
     pub at: DateTime<Utc>,
 }
 
-/// Version 1.
+/// Version 2. In version 1 the action was always `three_d_secure`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentActionRequired {
     /// What the shopper must do.
@@ -95,7 +107,8 @@ pub struct PaymentActionRequired {
 pub enum PaymentAction {
     /// Prove to the card's bank who they are.
     ThreeDSecure,
-    /// Choose how to pay, and confirm it with the provider directly.
+    /// Give a means of payment to the provider itself, on its form, and confirm. What that form
+    /// needs is asked of the provider when it is shown, and stored nowhere.
     Confirm,
 }
 
@@ -110,11 +123,22 @@ pub struct PaymentActionAnswered {
 
 /// Version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentProcessing {
+    /// The provider's name of the payment.
+    pub provider_reference: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 2. Version 1 had no `expires_at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PaymentAuthorised {
     /// The provider's name of the payment.
     pub provider_reference: String,
     /// What is reserved; equals what was asked for.
     pub amount: Money,
+    /// From then on the provider does not hold it any more, if the provider said so.
+    pub expires_at: Option<DateTime<Utc>>,
     /// When.
     pub at: DateTime<Utc>,
 }
@@ -243,6 +267,45 @@ pub struct RefundFailed {
     pub at: DateTime<Utc>,
 }
 
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundPending {
+    /// Which refund.
+    pub refund_id: RefundId,
+    /// The provider's name of it.
+    pub provider_reference: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentIntegrityViolated {
+    /// The provider's name of the payment.
+    pub provider_reference: String,
+    /// What was asked for.
+    pub expected: Money,
+    /// What the provider says.
+    pub actual: Money,
+    /// It was taken already, and not only reserved.
+    pub captured: bool,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatePaymentFound {
+    /// The provider's name of the payment.
+    pub provider_reference: String,
+    /// What the provider says it holds.
+    pub amount: Money,
+    /// It was taken already, and not only reserved.
+    pub captured: bool,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
 impl DomainEvent for PaymentEvent {
     fn event_type(&self) -> String {
         let name = match self {
@@ -260,14 +323,30 @@ impl DomainEvent for PaymentEvent {
             Self::RefundRequested(_) => "RefundRequested",
             Self::RefundSucceeded(_) => "RefundSucceeded",
             Self::RefundFailed(_) => "RefundFailed",
+            Self::Processing(_) => "PaymentProcessing",
+            Self::RefundPending(_) => "RefundPending",
+            Self::IntegrityViolated(_) => "PaymentIntegrityViolated",
+            Self::LateFound(_) => "LatePaymentFound",
         };
         name.to_owned()
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        match self {
+            Self::Authorised(_) | Self::ActionRequired(_) => "2".to_owned(),
+            _ => "1".to_owned(),
+        }
     }
 }
 
 /// Oldest first.
-pub const UPCASTS: &[Upcast] = &[];
+pub const UPCASTS: &[Upcast] = &[
+    Upcast {
+        event_type: "PaymentAuthorised",
+        from: 1,
+        change: |fields| {
+            fields.insert("expires_at".to_owned(), serde_json::Value::Null);
+        },
+    },
+    Upcast { event_type: "PaymentActionRequired", from: 1, change: |_| {} },
+];

@@ -17,7 +17,7 @@ proptest! {
 #[test]
 fn the_commands_reach_every_event() {
     let reached = reached::<Payment>(&commands(), Payment::decide);
-    assert_eq!(reached.len(), 14, "{reached:?}");
+    assert_eq!(reached.len(), 18, "{reached:?}");
 }
 
 /// A request, which everything else needs, and what may follow.
@@ -49,9 +49,9 @@ fn intent() -> impl Strategy<Value = PaymentCommand> {
 
 fn command() -> impl Strategy<Value = PaymentCommand> {
     use PaymentCommand as C;
-    prop_oneof![1 => intent(), 9 => authorisation(), 9 => money_in(), 9 => refund(), 4 => unknown(),
-        2 => (words(), moment()).prop_map(|(cause, at)| C::RequestVoid { cause, at }),
-        3 => moment().prop_map(|at| C::RecordVoided { at })]
+    prop_oneof![1 => intent(), 18 => authorisation(), 12 => money_in(), 18 => refund(), 6 => unknown(),
+        3 => (words(), moment()).prop_map(|(cause, at)| C::RequestVoid { cause, at }),
+        1 => moment().prop_map(|at| C::RecordVoided { at })]
 }
 
 fn authorisation() -> impl Strategy<Value = PaymentCommand> {
@@ -65,9 +65,12 @@ fn authorisation() -> impl Strategy<Value = PaymentCommand> {
         2 => (words(), moment()).prop_map(|(provider_reference, at)| {
             C::RequireAction { action: PaymentAction::ThreeDSecure, provider_reference, at }
         }),
-        2 => (words(), moment()).prop_map(|(answer, at)| C::AnswerAction { answer, at }),
+        2 => (words(), moment()).prop_map(|(provider_reference, at)| {
+            C::RecordProcessing { provider_reference, at }
+        }),
+        6 => (words(), moment()).prop_map(|(answer, at)| C::AnswerAction { answer, at }),
         3 => (words(), amount(), moment()).prop_map(|(provider_reference, amount, at)| {
-            C::RecordAuthorised { provider_reference, amount, at }
+            C::RecordAuthorised { provider_reference, amount, expires_at: Some(at), at }
         }),
         1 => (words(), advice, moment())
             .prop_map(|(code, advice, at)| C::RecordDeclined { code, advice, at }),
@@ -78,7 +81,9 @@ fn money_in() -> impl Strategy<Value = PaymentCommand> {
     use PaymentCommand as C;
     prop_oneof![
         3 => moment().prop_map(|at| C::RequestCapture { at }),
-        3 => (amount(), moment()).prop_map(|(amount, at)| C::RecordCaptured { amount, at }),
+        3 => (words(), amount(), moment()).prop_map(|(provider_reference, amount, at)| {
+            C::RecordCaptured { provider_reference, amount, at }
+        }),
         1 => (words(), moment()).prop_map(|(code, at)| C::RecordCaptureFailed { code, at }),
     ]
 }
@@ -93,6 +98,9 @@ fn refund() -> impl Strategy<Value = PaymentCommand> {
         }),
         1 => (id(), words(), moment()).prop_map(|(refund_id, provider_reference, at)| {
             C::RecordRefundSucceeded { refund_id, provider_reference, at }
+        }),
+        1 => (id(), words(), moment()).prop_map(|(refund_id, provider_reference, at)| {
+            C::RecordRefundPending { refund_id, provider_reference, at }
         }),
         1 => (id(), words(), moment())
             .prop_map(|(refund_id, code, at)| C::RecordRefundFailed { refund_id, code, at }),

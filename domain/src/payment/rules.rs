@@ -5,9 +5,10 @@ use event_schemas::{
     ids::RefundId,
     money::Money,
     payment::{
-        CaptureFailed, CaptureRequested, PaymentActionAnswered, PaymentActionRequired,
-        PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentEvent, PaymentIntentRequested,
-        PaymentVoided, ProviderCall, ProviderOutcomeUnknown, RefundFailed, RefundRequested,
+        CaptureFailed, CaptureRequested, LatePaymentFound, PaymentAction, PaymentActionAnswered,
+        PaymentActionRequired, PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentEvent,
+        PaymentIntegrityViolated, PaymentIntentRequested, PaymentProcessing, PaymentVoided,
+        ProviderCall, ProviderOutcomeUnknown, RefundFailed, RefundPending, RefundRequested,
         RefundSucceeded, VoidRequested,
     },
 };
@@ -34,25 +35,31 @@ impl Payment {
             C::RequestIntent(_) => Err(PaymentError::AlreadyRequested),
             C::RequireAction { action, provider_reference, at } => {
                 let required = PaymentActionRequired { action, provider_reference, at };
-                Ok(self
-                    .once_in(&[PaymentStatus::Requested], PaymentEvent::ActionRequired(required)))
+                let asked = &[PaymentStatus::Requested, PaymentStatus::ActionAnswered];
+                Ok(self.once_in(asked, PaymentEvent::ActionRequired(required)))
             }
             C::AnswerAction { answer, at } => self.answer(answer, at),
-            C::RecordAuthorised { provider_reference, amount, at } => {
-                check_amount(intent, amount)?;
-                let authorised = PaymentAuthorised { provider_reference, amount, at };
-                Ok(self.once_in(ASKED, PaymentEvent::Authorised(authorised)))
+            C::RecordProcessing { provider_reference, at } => {
+                let processing = PaymentProcessing { provider_reference, at };
+                let asked = &[
+                    PaymentStatus::Requested,
+                    PaymentStatus::ActionRequired,
+                    PaymentStatus::ActionAnswered,
+                ];
+                Ok(self.once_in(asked, PaymentEvent::Processing(processing)))
+            }
+            C::RecordAuthorised { provider_reference, amount, expires_at, at } => {
+                let authorised = PaymentAuthorised { provider_reference, amount, expires_at, at };
+                Ok(self.record_authorised(intent, authorised))
             }
             C::RecordDeclined { code, advice, at } => {
-                let declined = PaymentDeclined { code, advice, at };
-                Ok(self.once_in(ASKED, PaymentEvent::Declined(declined)))
+                let declined = PaymentEvent::Declined(PaymentDeclined { code, advice, at });
+                Ok(if self.may_be_declined() { vec![declined] } else { vec![] })
             }
             C::RecordUnknown { call, at } => Ok(self.record_unknown(call, at)),
             C::RequestCapture { at } => self.request_capture(intent.amount, at),
-            C::RecordCaptured { amount, at } => {
-                check_amount(intent, amount)?;
-                let captured = PaymentEvent::Captured(PaymentCaptured { amount, at });
-                Ok(self.once_in(&[PaymentStatus::CaptureRequested], captured))
+            C::RecordCaptured { provider_reference, amount, at } => {
+                Ok(self.record_captured(intent, provider_reference, PaymentCaptured { amount, at }))
             }
             C::RecordCaptureFailed { code, at } => {
                 let failed = PaymentEvent::CaptureFailed(CaptureFailed { code, at });
@@ -61,10 +68,16 @@ impl Payment {
             C::RequestVoid { cause, at } => self.request_void(cause, at),
             C::RecordVoided { at } => {
                 let voided = PaymentEvent::Voided(PaymentVoided { at });
-                Ok(self.once_in(&[PaymentStatus::VoidRequested], voided))
+                Ok(if self.is_open() { vec![voided] } else { vec![] })
             }
             C::RequestRefund { refund_id, amount, reason, at } => {
                 self.request_refund(RefundRequested { refund_id, amount, reason, at })
+            }
+            C::RecordRefundPending { refund_id, provider_reference, at } => {
+                let pending = RefundPending { refund_id, provider_reference, at };
+                let refund = self.refunds.get(&refund_id).ok_or(PaymentError::UnknownRefund)?;
+                let news = refund.state == PaymentRefundState::Requested;
+                Ok(if news { vec![PaymentEvent::RefundPending(pending)] } else { vec![] })
             }
             C::RecordRefundSucceeded { refund_id, provider_reference, at } => {
                 let succeeded = RefundSucceeded { refund_id, provider_reference, at };
@@ -84,6 +97,57 @@ impl Payment {
 
     fn illegal(&self, command: &'static str) -> PaymentError {
         PaymentError::IllegalTransition { from: self.status, command }
+    }
+
+    /// A card that is refused on the provider's own form can be replaced there: that ends nothing.
+    fn may_be_declined(&self) -> bool {
+        match self.status {
+            PaymentStatus::ActionRequired => self.action != Some(PaymentAction::Confirm),
+            status => ASKED.contains(&status),
+        }
+    }
+
+    fn record_authorised(&self, intent: &Intent, found: PaymentAuthorised) -> Vec<PaymentEvent> {
+        match self.status {
+            status if !ASKED.contains(&status) && !OVER.contains(&status) => vec![],
+            _ if found.amount != intent.amount => {
+                let PaymentAuthorised { provider_reference, amount, at, .. } = found;
+                vec![violated(intent, provider_reference, (amount, false), at)]
+            }
+            status if OVER.contains(&status) => {
+                let PaymentAuthorised { provider_reference, amount, at, .. } = found;
+                let late = LatePaymentFound { provider_reference, amount, captured: false, at };
+                vec![PaymentEvent::LateFound(late)]
+            }
+            _ => vec![PaymentEvent::Authorised(found)],
+        }
+    }
+
+    /// Money can be taken without our asking: by a person in the provider's own program, or by the
+    /// provider.
+    fn record_captured(
+        &self,
+        intent: &Intent,
+        provider_reference: String,
+        found: PaymentCaptured,
+    ) -> Vec<PaymentEvent> {
+        let PaymentCaptured { amount, at } = found;
+        match self.status {
+            PaymentStatus::Captured => vec![],
+            _ if amount != intent.amount => {
+                vec![violated(intent, provider_reference, (amount, true), at)]
+            }
+            status if OVER.contains(&status) || self.stray => {
+                let late = LatePaymentFound { provider_reference, amount, captured: true, at };
+                vec![PaymentEvent::LateFound(late)]
+            }
+            status if ASKED.contains(&status) => {
+                let authorised =
+                    PaymentAuthorised { provider_reference, amount, expires_at: None, at };
+                vec![PaymentEvent::Authorised(authorised), PaymentEvent::Captured(found)]
+            }
+            _ => vec![PaymentEvent::Captured(found)],
+        }
     }
 
     fn answer(&self, answer: String, at: DateTime<Utc>) -> Decision {
@@ -111,7 +175,7 @@ impl Payment {
 
     fn request_capture(&self, amount: Money, at: DateTime<Utc>) -> Decision {
         match self.status {
-            PaymentStatus::Authorised => {
+            PaymentStatus::Authorised if !self.stray => {
                 Ok(vec![PaymentEvent::CaptureRequested(CaptureRequested { amount, at })])
             }
             PaymentStatus::CaptureRequested
@@ -125,6 +189,7 @@ impl Payment {
     fn request_void(&self, cause: String, at: DateTime<Utc>) -> Decision {
         match self.status {
             PaymentStatus::ActionRequired
+            | PaymentStatus::Processing
             | PaymentStatus::Authorised
             | PaymentStatus::CaptureFailed => {
                 Ok(vec![PaymentEvent::VoidRequested(VoidRequested { cause, at })])
@@ -138,11 +203,8 @@ impl Payment {
 
     /// What was captured and is neither refunded nor being refunded; zero before the capture.
     pub fn refundable(&self) -> Option<Money> {
-        let captured = match (&self.intent, self.status) {
-            (Some(intent), PaymentStatus::Captured) => intent.amount,
-            (Some(intent), _) => Money::zero(intent.amount.currency),
-            (None, _) => return None,
-        };
+        let intent = self.intent.as_ref()?;
+        let captured = self.captured.unwrap_or(Money::zero(intent.amount.currency));
         let live = self.refunds.values().filter(|refund| !refund.state.is_failed());
         Some(live.fold(captured, |left, refund| Money {
             // In the payment's currency, and never more than was left: the rules saw to it.
@@ -172,13 +234,20 @@ impl Payment {
 
     fn settle_refund(&self, refund_id: RefundId, event: PaymentEvent) -> Decision {
         let refund = self.refunds.get(&refund_id).ok_or(PaymentError::UnknownRefund)?;
-        let open = refund.state == PaymentRefundState::Requested;
-        Ok(if open { vec![event] } else { vec![] })
+        Ok(if refund.state.is_open() { vec![event] } else { vec![] })
     }
 }
 
 /// The provider was asked to reserve the amount and has not answered for good.
-const ASKED: &[PaymentStatus] = &[PaymentStatus::Requested, PaymentStatus::ActionAnswered];
+const ASKED: &[PaymentStatus] = &[
+    PaymentStatus::Requested,
+    PaymentStatus::ActionRequired,
+    PaymentStatus::ActionAnswered,
+    PaymentStatus::Processing,
+];
+
+/// Nothing more is expected of the provider.
+const OVER: &[PaymentStatus] = &[PaymentStatus::Declined, PaymentStatus::Voided];
 
 impl PaymentRefundState {
     fn is_failed(&self) -> bool {
@@ -196,11 +265,13 @@ fn request_intent(new: RequestIntent) -> Decision {
     Ok(vec![PaymentEvent::IntentRequested(requested)])
 }
 
-fn check_amount(intent: &Intent, actual: Money) -> Result<(), PaymentError> {
+fn violated(
+    intent: &Intent,
+    provider_reference: String,
+    (actual, captured): (Money, bool),
+    at: DateTime<Utc>,
+) -> PaymentEvent {
     let expected = intent.amount;
-    if actual == expected {
-        Ok(())
-    } else {
-        Err(PaymentError::IntegrityViolated { expected, actual })
-    }
+    let violated = PaymentIntegrityViolated { provider_reference, expected, actual, captured, at };
+    PaymentEvent::IntegrityViolated(violated)
 }

@@ -26,7 +26,8 @@ pub struct Payment {
     pub amount_minor: i64,
     /// ISO 4217 code.
     pub currency: String,
-    /// `requested`, `action_required`, `unclear`, `authorised`, `declined`, `captured` or `voided`.
+    /// `requested`, `action_required`, `processing`, `unclear`, `authorised`, `declined`, `captured`
+    /// or `voided`.
     pub status: String,
     /// The provider's code of a refusal.
     pub code: Option<String>,
@@ -50,6 +51,10 @@ impl Payment {
                 self.provider_reference = Some(event.provider_reference.clone());
             }
             PaymentEvent::ActionAnswered(_) => self.set("requested"),
+            PaymentEvent::Processing(event) => {
+                self.set("processing");
+                self.provider_reference = Some(event.provider_reference.clone());
+            }
             PaymentEvent::Authorised(event) => {
                 self.set("authorised");
                 self.provider_reference = Some(event.provider_reference.clone());
@@ -63,12 +68,24 @@ impl Payment {
             PaymentEvent::Captured(_) => self.set("captured"),
             PaymentEvent::CaptureFailed(event) => self.code = Some(event.code.clone()),
             PaymentEvent::Voided(_) => self.set("voided"),
+            // Money that nothing counts on and that goes back.
+            PaymentEvent::IntegrityViolated(event) => {
+                self.set(if event.captured { "captured" } else { "authorised" });
+                self.code = Some("integrity_violated".to_owned());
+                self.provider_reference = Some(event.provider_reference.clone());
+            }
+            PaymentEvent::LateFound(event) => {
+                self.set(if event.captured { "captured" } else { "authorised" });
+                self.code = Some("late".to_owned());
+                self.provider_reference = Some(event.provider_reference.clone());
+            }
             // The first is what the row was made of. Refunds show in `order_refunds`.
             PaymentEvent::IntentRequested(_)
             | PaymentEvent::OutcomeUnknown(_)
             | PaymentEvent::CaptureRequested(_)
             | PaymentEvent::VoidRequested(_)
             | PaymentEvent::RefundRequested(_)
+            | PaymentEvent::RefundPending(_)
             | PaymentEvent::RefundSucceeded(_)
             | PaymentEvent::RefundFailed(_) => {}
         }

@@ -114,7 +114,6 @@ pub(super) fn payment(error: PaymentError) -> Problem {
         E::NotFound => Problem::new("payment_not_found"),
         E::AlreadyRequested => Problem::new("already_exists"),
         E::NegativeAmount => Problem::invalid("/amount", "out_of_range", detail),
-        E::IntegrityViolated { .. } => Problem::new("conflict").detail(detail),
         E::ActionNotExpected => Problem::new("illegal_transition").detail(detail),
         E::BadAnswer => Problem::invalid("/answer", "bad_length", detail),
         E::IllegalTransition { from, .. } => {
@@ -177,7 +176,6 @@ mod tests {
             (E::NotFound, 404, "payment_not_found"),
             (E::AlreadyRequested, 409, "already_exists"),
             (E::NegativeAmount, 422, "validation_failed"),
-            (E::IntegrityViolated { expected: FIVE, actual: FIVE }, 409, "conflict"),
             (E::ActionNotExpected, 409, "illegal_transition"),
             (E::BadAnswer, 422, "validation_failed"),
             (E::IllegalTransition { from, command: "be voided" }, 409, "illegal_transition"),
