@@ -1,8 +1,8 @@
 //! Checkouts: begin, pay, answer, give up; see how far one is.
 
 pub use domain::checkout::{
-    ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError, Decline, PaymentAttempt,
-    Phase, Stuck, Waiting, order_id, payment_id,
+    ATTEMPTS_MAX, BeginCheckout, CONFIRM_WITH_PROVIDER, Checkout, CheckoutCommand, CheckoutError,
+    Decline, PaymentAttempt, Phase, Stuck, Waiting, order_id, payment_id,
 };
 use event_schemas::{
     ids::{CheckoutId, StoreId},

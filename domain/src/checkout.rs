@@ -28,6 +28,9 @@ pub const ATTEMPTS_MAX: u32 = 10;
 /// Longest token of a card, in characters.
 pub const PAYMENT_METHOD_CHARS_MAX: usize = 255;
 
+/// Stands for the token of a payment whose means the shopper gives to the provider directly.
+pub const CONFIRM_WITH_PROVIDER: &str = "confirm_with_provider";
+
 /// The order a checkout may become: one per checkout, for ever.
 pub fn order_id(checkout_id: CheckoutId) -> OrderId {
     OrderId::derive(&[checkout_id.0.as_bytes()])

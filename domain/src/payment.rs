@@ -333,6 +333,23 @@ impl Aggregate for Payment {
                 self.asked_at = Some(e.at);
             }
             PaymentEvent::Voided(_) => self.status = PaymentStatus::Voided,
+            PaymentEvent::RefundRequested(_)
+            | PaymentEvent::RefundPending(_)
+            | PaymentEvent::RefundSucceeded(_)
+            | PaymentEvent::RefundFailed(_) => self.apply_to_refund(event),
+            PaymentEvent::IntegrityViolated(e) => {
+                self.found_stray(e.provider_reference, e.captured.then_some(e.actual));
+            }
+            PaymentEvent::LateFound(e) => {
+                self.found_stray(e.provider_reference, e.captured.then_some(e.amount));
+            }
+        }
+    }
+}
+
+impl Payment {
+    fn apply_to_refund(&mut self, event: PaymentEvent) {
+        match event {
             PaymentEvent::RefundRequested(e) => {
                 self.asked_at = Some(e.at);
                 let refund = PaymentRefund {
@@ -352,17 +369,10 @@ impl Aggregate for Payment {
             PaymentEvent::RefundFailed(e) => {
                 self.settle(e.refund_id, PaymentRefundState::Failed { code: e.code });
             }
-            PaymentEvent::IntegrityViolated(e) => {
-                self.found_stray(e.provider_reference, e.captured.then_some(e.actual));
-            }
-            PaymentEvent::LateFound(e) => {
-                self.found_stray(e.provider_reference, e.captured.then_some(e.amount));
-            }
+            _ => {}
         }
     }
-}
 
-impl Payment {
     fn found_stray(&mut self, provider_reference: String, captured: Option<Money>) {
         self.stray = true;
         self.provider_reference = Some(provider_reference);
@@ -382,6 +392,17 @@ impl Payment {
     /// Whether a refund was asked for and the provider has not said yes or no.
     pub fn has_open_refund(&self) -> bool {
         self.refunds.values().any(|refund| refund.state.is_open())
+    }
+
+    /// Whether the provider took a refund on and has not said yes or no.
+    pub fn has_pending_refund(&self) -> bool {
+        let pending = |state: &_| matches!(state, PaymentRefundState::Pending { .. });
+        self.refunds.values().any(|refund| pending(&refund.state))
+    }
+
+    /// Whether the provider was asked for the money and has not said yes or no.
+    pub fn is_awaited(&self) -> bool {
+        rules::ASKED.contains(&self.status)
     }
 
     /// Whether money is reserved, or may be, and nobody has taken it or given it up.

@@ -23,23 +23,36 @@ use commands::{
 };
 use event_schemas::{checkout::FailureCause, payment::PaymentAction};
 
-use crate::ask_again_at;
+use providers::payment::KEYS_KEPT;
 
+use crate::{ask_again_at, ask_again_within};
+
+mod back;
 mod drive;
 mod pay;
 mod stock;
 #[cfg(test)]
 mod tests;
 
-pub use drive::drive_checkout;
-pub(crate) use drive::mark_stuck;
-pub(crate) use pay::within_deadline;
+pub(crate) use drive::{Drive, mark_stuck};
+pub use drive::{drive_checkout, drive_payment};
+pub(crate) use pay::{Heard, within_deadline};
 
 /// How long before its end a hold is extended if a payment is under way.
 pub const EXTEND_AHEAD: Duration = Duration::minutes(1);
 
 /// By how much a hold is extended, once.
 pub const EXTENSION: Duration = Duration::minutes(15);
+
+/// How long a request may be on its way to the provider: after that, one that the provider does not
+/// know of never came. Many times the deadline of a call.
+const ARRIVES_WITHIN: Duration = Duration::minutes(5);
+
+/// How much earlier than the provider we take a key for forgotten: clocks differ.
+const KEYS_MARGIN: Duration = Duration::hours(1);
+
+/// Longest wait between two looks at a payment or refund that takes its provider days.
+pub(crate) const SLOW_LOOK_MAX: Duration = Duration::hours(1);
 
 /// Everything the next step depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +67,8 @@ pub struct Situation {
     pub released: bool,
     /// The provider was asked since the process was taken up, without a clear answer.
     pub asked: bool,
+    /// The provider was asked since the process was taken up, and knows of no such payment.
+    pub absent: bool,
 }
 
 /// What is to be done next.
@@ -71,6 +86,8 @@ pub enum Step {
     LookUp,
     /// Tell the checkout that the shopper has to do something.
     RequireAction(PaymentAction),
+    /// Tell the payment that its request never came to the provider.
+    RecordNeverArrived,
     /// Tell the checkout that the outcome is open.
     RecordUnclear,
     /// Tell the checkout of the refusal.
@@ -127,6 +144,7 @@ pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
         Phase::Completing { .. } => complete(situation, now),
         Phase::Compensating { .. } => compensate(situation, now),
         // Only if two processes drove it at once: one undid, the other was still asking.
+        // Or if a slow payment was still being processed.
         Phase::Failed { .. } if payment.is_open() => undo_payment(situation, now),
         Phase::Absent | Phase::Completed { .. } | Phase::Failed { .. } => Step::Done,
     }
@@ -140,9 +158,10 @@ fn pay(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> Step {
     let Situation { checkout, payment, .. } = situation;
     match payment.status {
         PaymentStatus::Declined | PaymentStatus::Voided => Step::RecordDeclined,
+        _ if payment.stray => Step::RecordDeclined,
         _ if checkout.hold_ended(now) => Step::Compensate(FailureCause::Expired),
         PaymentStatus::Absent => Step::RequestPayment,
-        PaymentStatus::Requested | PaymentStatus::ActionAnswered => {
+        PaymentStatus::Requested | PaymentStatus::ActionAnswered | PaymentStatus::Processing => {
             await_answer(situation, waiting, now)
         }
         PaymentStatus::ActionRequired => {
@@ -168,8 +187,9 @@ fn pay(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> Step {
 /// The provider was asked, or shall be, and has not said yes or no.
 fn await_answer(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> Step {
     let Situation { checkout, payment, .. } = situation;
-    if payment.unknown.is_none() && !situation.asked {
-        return ask(payment);
+    let first = payment.unknown.is_none() && payment.status != PaymentStatus::Processing;
+    if (first || situation.absent) && !situation.asked {
+        return ask(situation, now);
     }
     if waiting != Waiting::LateAnswer {
         return Step::RecordUnclear;
@@ -178,7 +198,7 @@ fn await_answer(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> 
         return extend;
     }
     if !situation.asked {
-        return ask(payment);
+        return ask(situation, now);
     }
     let asked_at = payment.asked_at.expect("a payment that was asked for has a time");
     let hold_end = hold_end(checkout);
@@ -187,13 +207,23 @@ fn await_answer(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> 
 }
 
 /// How the provider is asked. The first time, and after a crash that leaves it open whether there
-/// was a first time: the call itself, which its key makes repeatable.
-fn ask(payment: &Payment) -> Step {
+/// was a first time: the call itself, which its key makes repeatable for as long as the provider
+/// remembers it. After that, and if an answer was lost, it is looked up; what the provider knows
+/// nothing of is asked for again under the same key.
+fn ask(situation: &Situation, now: DateTime<Utc>) -> Step {
+    let payment = &situation.payment;
     match (payment.status, payment.unknown) {
         (PaymentStatus::ActionAnswered, _) => Step::ConfirmAction,
-        (_, None) => Step::Authorise,
-        (_, Some(_)) => Step::LookUp,
+        _ if situation.absent => Step::Authorise,
+        (PaymentStatus::Requested, None) if !is_forgotten(payment.asked_at, now) => Step::Authorise,
+        _ => Step::LookUp,
     }
+}
+
+/// Whether the provider may have forgotten the key of what was asked for then: then it would do it
+/// a second time.
+pub(crate) fn is_forgotten(asked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    asked_at.is_none_or(|asked_at| asked_at + (KEYS_KEPT - KEYS_MARGIN) <= now)
 }
 
 fn extension(checkout: &Checkout, now: DateTime<Utc>) -> Option<Step> {
@@ -211,11 +241,13 @@ fn complete(situation: &Situation, now: DateTime<Utc>) -> Step {
     match order.status {
         OrderStatus::Placed => Step::AllocateStock,
         OrderStatus::Confirmed | OrderStatus::Paid => match payment.status {
+            // The money of a stray is somebody else's, and of one given up it is gone.
+            _ if payment.stray => not_captured("integrity_violated"),
+            PaymentStatus::Voided => not_captured("authorisation_gone"),
             PaymentStatus::Captured => Step::RecordPaid,
             PaymentStatus::CaptureRequested => capture(situation, now),
             PaymentStatus::CaptureFailed => {
-                let code = payment.capture_failure.clone().unwrap_or_default();
-                Step::Compensate(FailureCause::CaptureFailed { provider_code: code })
+                not_captured(payment.capture_failure.as_deref().unwrap_or_default())
             }
             _ => Step::RequestCapture,
         },
@@ -224,6 +256,10 @@ fn complete(situation: &Situation, now: DateTime<Utc>) -> Step {
             Step::Compensate(FailureCause::OrderRefused { detail })
         }
     }
+}
+
+fn not_captured(code: &str) -> Step {
+    Step::Compensate(FailureCause::CaptureFailed { provider_code: code.to_owned() })
 }
 
 fn capture(situation: &Situation, now: DateTime<Utc>) -> Step {
@@ -251,6 +287,10 @@ fn compensate(situation: &Situation, now: DateTime<Utc>) -> Step {
     if order.is_some_and(|order| order.paid.is_some()) {
         return Step::Fail;
     }
+    // The shopper is told now and not in days; if the money comes, it goes back.
+    if situation.payment.status == PaymentStatus::Processing {
+        return Step::Fail;
+    }
     match undo_payment(situation, now) {
         Step::Done if status == Some(OrderStatus::Cancelling) => Step::RecordOrderCancelled,
         Step::Done => Step::Fail,
@@ -260,19 +300,37 @@ fn compensate(situation: &Situation, now: DateTime<Utc>) -> Step {
 
 /// What is left to do until nothing of the shopper's money is reserved or taken.
 fn undo_payment(situation: &Situation, now: DateTime<Utc>) -> Step {
+    // That money has a process of its own, which does not keep the checkout from its end.
+    if situation.payment.stray { Step::Done } else { give_back(situation, now) }
+}
+
+/// Gives back money that nothing counts on.
+pub(crate) fn give_back(situation: &Situation, now: DateTime<Utc>) -> Step {
     let payment = &situation.payment;
     match payment.status {
         PaymentStatus::Absent | PaymentStatus::Declined | PaymentStatus::Voided => Step::Done,
         PaymentStatus::ActionAnswered => again(situation, Step::ConfirmAction, now),
+        PaymentStatus::Requested if situation.absent => {
+            let arrived = payment.asked_at.unwrap_or(now) + ARRIVES_WITHIN;
+            if arrived <= now { Step::RecordNeverArrived } else { Step::Wait(arrived) }
+        }
         PaymentStatus::Requested => again(situation, Step::LookUp, now),
+        PaymentStatus::Processing if situation.asked => {
+            Step::Wait(ask_again_within(payment.asked_at.unwrap_or(now), now, SLOW_LOOK_MAX))
+        }
+        PaymentStatus::Processing => Step::LookUp,
         PaymentStatus::ActionRequired
         | PaymentStatus::Authorised
         | PaymentStatus::CaptureFailed => Step::RequestVoid,
         PaymentStatus::VoidRequested => again(situation, Step::Void, now),
         PaymentStatus::CaptureRequested => capture(situation, now),
         PaymentStatus::Captured => match payment.refundable() {
-            Some(left) if left.amount_minor > 0 => again(situation, Step::SendBack, now),
+            _ if payment.has_pending_refund() && situation.asked => {
+                let asked_at = payment.asked_at.unwrap_or(now);
+                Step::Wait(ask_again_within(asked_at, now, SLOW_LOOK_MAX))
+            }
             _ if payment.has_open_refund() => again(situation, Step::SendBack, now),
+            Some(left) if left.amount_minor > 0 => again(situation, Step::SendBack, now),
             _ => Step::Done,
         },
     }

@@ -19,12 +19,14 @@ use event_store::StoreError;
 use providers::{Providers, payment::PaymentProvider};
 use sqlx::PgPool;
 
+mod attend;
 pub mod checkout;
 mod order_number;
 pub mod refund;
 pub mod runner;
 
-pub use checkout::drive_checkout;
+pub use attend::{Attended, attend_payment};
+pub use checkout::{drive_checkout, drive_payment};
 pub use refund::drive_order;
 pub use runner::{drain, drive_to_rest, lease, pass_over, run};
 
@@ -168,7 +170,16 @@ impl DriveError {
 /// When to ask a provider again what became of something that was asked at `asked_at`: after as
 /// long as has passed since, so that the waits double.
 pub(crate) fn ask_again_at(asked_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
-    now + (now - asked_at).clamp(BACK_OFF_MIN, BACK_OFF_MAX)
+    ask_again_within(asked_at, now, BACK_OFF_MAX)
+}
+
+/// Like [`ask_again_at`], with waits that are at most so long.
+pub(crate) fn ask_again_within(
+    asked_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+    wait_max: Duration,
+) -> DateTime<Utc> {
+    now + (now - asked_at).clamp(BACK_OFF_MIN, wait_max)
 }
 
 #[cfg(test)]

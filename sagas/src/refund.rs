@@ -24,7 +24,10 @@ use event_schemas::{
 use fail::fail_point;
 use providers::payment::{PaymentError, Refund, RefundState as Answered, Refunded};
 
-use crate::{DriveError, Journey, Next, SagaCtx, ask_again_at, checkout::within_deadline};
+use crate::{
+    DriveError, Journey, Next, SagaCtx, ask_again_at, ask_again_within,
+    checkout::{SLOW_LOOK_MAX, is_forgotten, within_deadline},
+};
 
 /// Carries every open refund and the cancellation of an order on.
 ///
@@ -97,6 +100,9 @@ impl Undo<'_> {
                 Ok(Next::Done)
             }
             Sent::Unclear => Ok(Next::At(ask_again_at(refund.at, self.ctx.now()))),
+            Sent::Pending => {
+                Ok(Next::At(ask_again_within(refund.at, self.ctx.now(), SLOW_LOOK_MAX)))
+            }
         }
     }
 
@@ -186,6 +192,8 @@ pub(crate) enum Sent {
     Done,
     /// The provider refuses for good.
     Refused { code: String },
+    /// The provider took it on and will say later.
+    Pending,
     /// Not known; to be asked again with the same key.
     Unclear,
 }
@@ -202,32 +210,75 @@ pub(crate) async fn send_back(
         |step, command| tell_payment(ctx, journey, (payment_id, refund_id), (step, command, at));
     tell("request_refund", PaymentCommand::RequestRefund { refund_id, amount, reason, at }).await?;
     let payment = payment::load(&ctx.commands, journey.store_id, payment_id).await?.state;
-    match payment.refunds.get(&refund_id).map(|refund| &refund.state) {
-        Some(PaymentRefundState::Succeeded) => return Ok(Sent::Done),
-        Some(PaymentRefundState::Failed { code }) => {
-            return Ok(Sent::Refused { code: code.clone() });
+    let Some(refund) = payment.refunds.get(&refund_id) else { return Ok(Sent::Unclear) };
+    let asked_at = refund.asked_at;
+    // Whatever may have been asked for before is looked up, or the money goes back twice.
+    let look = match &refund.state {
+        PaymentRefundState::Succeeded => return Ok(Sent::Done),
+        PaymentRefundState::Failed { code } => return Ok(Sent::Refused { code: code.clone() }),
+        PaymentRefundState::Pending { .. } => true,
+        PaymentRefundState::Requested => {
+            payment.unknown == Some(ProviderCall::Refund) || is_forgotten(Some(asked_at), ctx.now())
         }
-        Some(PaymentRefundState::Requested) | None => {}
-    }
-    let asked = (payment.unknown == Some(ProviderCall::Refund)).then_some(payment.asked_at);
+    };
     let (key, payment_key) = (refund_id.to_string(), payment_id.to_string());
     let reference = payment.provider_reference.unwrap_or_default();
     let refund = Refund { key: &key, payment_key: &payment_key, reference: &reference, amount };
-    match ask(ctx, journey, refund, asked.flatten()).await? {
+    let answer = ask(ctx, journey, refund, look.then_some(asked_at)).await?;
+    hear(ctx, journey, (payment_id, refund_id), (answer, at)).await
+}
+
+/// Looks an open refund up at the provider and records what is new. Moves no money.
+pub(crate) async fn look_up(
+    ctx: &SagaCtx,
+    journey: Journey,
+    (payment_id, refund_id): (PaymentId, RefundId),
+) -> Result<(), DriveError> {
+    let payment = payment::load(&ctx.commands, journey.store_id, payment_id).await?.state;
+    let Some(refund) = payment.refunds.get(&refund_id) else { return Ok(()) };
+    let (key, payment_key) = (refund_id.to_string(), payment_id.to_string());
+    let (asked_at, amount, now) = (refund.asked_at, refund.amount, ctx.now());
+    let reference = payment.provider_reference.unwrap_or_default();
+    let refund = Refund { key: &key, payment_key: &payment_key, reference: &reference, amount };
+    ctx.spend()?;
+    let provider = ctx.provider(journey.store_id).await?;
+    let found = within_deadline(provider.look_up_refund(refund, asked_at, now)).await;
+    if let Some(answer) = found.transpose() {
+        hear(ctx, journey, (payment_id, refund_id), (answer, now)).await?;
+    }
+    Ok(())
+}
+
+/// Records what the provider says of a refund.
+async fn hear(
+    ctx: &SagaCtx,
+    journey: Journey,
+    (payment_id, refund_id): (PaymentId, RefundId),
+    (answer, at): (Result<Refunded, PaymentError>, DateTime<Utc>),
+) -> Result<Sent, DriveError> {
+    use PaymentCommand as C;
+    let tell =
+        |step, command| tell_payment(ctx, journey, (payment_id, refund_id), (step, command, at));
+    match answer {
         Ok(Refunded { state: Answered::Succeeded, reference: provider_reference, .. }) => {
-            let done = PaymentCommand::RecordRefundSucceeded { refund_id, provider_reference, at };
+            let done = C::RecordRefundSucceeded { refund_id, provider_reference, at };
             tell("refunded", done).await?;
             Ok(Sent::Done)
         }
+        Ok(Refunded { state: Answered::Pending, reference: provider_reference, .. }) => {
+            let pending = C::RecordRefundPending { refund_id, provider_reference, at };
+            tell("refund_pending", pending).await?;
+            Ok(Sent::Pending)
+        }
         Ok(Refunded { state: Answered::Failed { code }, .. })
         | Err(PaymentError::Declined { code, .. }) => {
-            let failed = PaymentCommand::RecordRefundFailed { refund_id, code: code.clone(), at };
+            let failed = C::RecordRefundFailed { refund_id, code: code.clone(), at };
             tell("refund_failed", failed).await?;
             Ok(Sent::Refused { code })
         }
-        Ok(Refunded { state: Answered::Pending, .. }) | Err(PaymentError::Unknown) => {
+        Err(PaymentError::Unknown) => {
             let call = ProviderCall::Refund;
-            tell("refund_unknown", PaymentCommand::RecordUnknown { call, at }).await?;
+            tell("refund_unknown", C::RecordUnknown { call, at }).await?;
             Ok(Sent::Unclear)
         }
     }

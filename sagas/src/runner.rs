@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use commands::checkout::{self, Checkout};
-use event_schemas::ids::{CheckoutId, OrderId, StoreId};
+use event_schemas::ids::{CheckoutId, OrderId, PaymentId, StoreId};
 use event_store::Loaded;
 use fail::fail_point;
 use tokio::{
@@ -20,7 +20,7 @@ use tracing::{debug, error, warn};
 
 use crate::{
     DriveError, Next, SagaCtx,
-    checkout::{drive_checkout, mark_stuck},
+    checkout::{drive_checkout, drive_payment, mark_stuck},
     refund::drive_order,
 };
 
@@ -175,6 +175,7 @@ async fn carry_out(ctx: &SagaCtx, work: Work) {
     let result = match work.process {
         Process::Checkout => drive_checkout(ctx, work.store_id, CheckoutId(work.id)).await,
         Process::Order => drive_order(ctx, work.store_id, OrderId(work.id)).await,
+        Process::Payment => drive_payment(ctx, work.store_id, PaymentId(work.id)).await,
     };
     fail_point!("saga::before-put");
     let put = match result {

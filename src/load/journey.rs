@@ -166,8 +166,9 @@ impl<'a> Buying<'a> {
         let attempt = self.checkout.state.last_attempt() + 1;
         self.attempt(journey, attempt, CARD)?;
         let provider_reference = format!("{CARD}.{}", self.payment_id);
-        let amount = self.total;
-        self.tell_payment(journey, P::RecordAuthorised { provider_reference, amount, at })?;
+        let (amount, expires_at) = (self.total, None);
+        let authorised = P::RecordAuthorised { provider_reference, amount, expires_at, at };
+        self.tell_payment(journey, authorised)?;
         self.tell(journey, C::RecordAuthorised { attempt, at })
     }
 
@@ -213,7 +214,8 @@ impl<'a> Buying<'a> {
     fn complete(&mut self, journey: &mut Journey) -> anyhow::Result<()> {
         let (at, amount) = (self.at, self.total);
         self.tell_payment(journey, P::RequestCapture { at })?;
-        self.tell_payment(journey, P::RecordCaptured { amount, at })?;
+        let provider_reference = format!("{CARD}.{}", self.payment_id);
+        self.tell_payment(journey, P::RecordCaptured { provider_reference, amount, at })?;
         self.tell_order(journey, O::RecordPaid { amount, at })?;
         let (order_id, order_number) = (order_id(self.id), self.sale.number.clone());
         self.tell(journey, C::Complete { order_id, order_number, at })

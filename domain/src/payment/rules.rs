@@ -239,7 +239,7 @@ impl Payment {
 }
 
 /// The provider was asked to reserve the amount and has not answered for good.
-const ASKED: &[PaymentStatus] = &[
+pub(super) const ASKED: &[PaymentStatus] = &[
     PaymentStatus::Requested,
     PaymentStatus::ActionRequired,
     PaymentStatus::ActionAnswered,

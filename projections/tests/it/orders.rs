@@ -77,6 +77,7 @@ pub(crate) fn authorised() -> PaymentEvent {
     PaymentEvent::Authorised(PaymentAuthorised {
         provider_reference: "sb_1".to_owned(),
         amount: gbp(1700),
+        expires_at: None,
         at: day(0),
     })
 }

@@ -14,13 +14,13 @@ use commands::{
 };
 use event_schemas::{
     checkout::{CheckoutStarted, FailureCause},
-    ids::{CheckoutId, OrderId, PaymentId, RefundId, StoreId},
+    ids::{CheckoutId, OrderId, PaymentId, StoreId},
 };
 use event_store::Loaded;
 use fail::fail_point;
 
-use super::{Situation, Step, next};
-use crate::{DriveError, Journey, Next, SagaCtx, order_number, refund};
+use super::{Situation, Step, give_back, next};
+use crate::{DriveError, Journey, Next, SagaCtx, order_number};
 
 /// Steps of one drive. The longest way, with a compensation at its end, has about twenty.
 const STEPS_MAX: u32 = 100;
@@ -37,19 +37,21 @@ pub async fn drive_checkout(
     store_id: StoreId,
     checkout_id: CheckoutId,
 ) -> Result<Next, DriveError> {
-    let mut drive = Drive::load(ctx, Journey { store_id, checkout_id }).await?;
-    for _ in 0..STEPS_MAX {
-        match next(&drive.situation, ctx.now()) {
-            Step::Wait(until) => return Ok(Next::At(until)),
-            Step::Done => return Ok(Next::Done),
-            step => {
-                fail_point!("saga::before-step");
-                drive.act(step).await?;
-                fail_point!("saga::after-step");
-            }
-        }
-    }
-    Err(DriveError::Endless)
+    Drive::load(ctx, Journey { store_id, checkout_id }).await?.run(next).await
+}
+
+/// Gives back the money of a payment that nothing counts on; anything else is its checkout's.
+///
+/// May be called at any time, again, and by several processes at once.
+pub async fn drive_payment(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    payment_id: PaymentId,
+) -> Result<Next, DriveError> {
+    let Some(drive) = Drive::of_payment(ctx, store_id, payment_id).await? else {
+        return Ok(Next::Done);
+    };
+    if drive.situation.payment.stray { drive.run(give_back).await } else { Ok(Next::Done) }
 }
 
 /// Makes it visible that a checkout does not go on. Repeating it for the same step changes nothing.
@@ -65,12 +67,14 @@ pub(crate) async fn mark_stuck(
 }
 
 /// A checkout that is being driven.
-pub(super) struct Drive<'a> {
+pub(crate) struct Drive<'a> {
     pub(super) ctx: &'a SagaCtx,
     pub(super) journey: Journey,
-    pub(super) situation: Situation,
+    pub(crate) situation: Situation,
     /// Versions of the three streams, part of the command ids.
     pub(super) versions: Versions,
+    /// The payment it is about, if that is not the last attempt's.
+    pub(super) payment_id: Option<PaymentId>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,8 +86,28 @@ pub(super) struct Versions {
 
 impl<'a> Drive<'a> {
     async fn load(ctx: &'a SagaCtx, journey: Journey) -> Result<Drive<'a>, DriveError> {
+        Drive::load_with(ctx, journey, None).await
+    }
+
+    /// A payment, whatever attempt it is of. None if nothing was asked of a provider yet.
+    pub(crate) async fn of_payment(
+        ctx: &'a SagaCtx,
+        store_id: StoreId,
+        payment_id: PaymentId,
+    ) -> Result<Option<Drive<'a>>, DriveError> {
+        let payment = payment::load(&ctx.commands, store_id, payment_id).await?.state;
+        let Some(intent) = payment.intent else { return Ok(None) };
+        let journey = Journey { store_id, checkout_id: intent.checkout_id };
+        Ok(Some(Drive::load_with(ctx, journey, Some(payment_id)).await?))
+    }
+
+    async fn load_with(
+        ctx: &'a SagaCtx,
+        journey: Journey,
+        payment_id: Option<PaymentId>,
+    ) -> Result<Drive<'a>, DriveError> {
         let (situation, versions) = (Situation::default(), Versions::default());
-        let mut drive = Drive { ctx, journey, situation, versions };
+        let mut drive = Drive { ctx, journey, situation, versions, payment_id };
         drive.load_checkout().await?;
         let Some(payment_id) = drive.payment_id() else { return Ok(drive) };
         let store_id = drive.journey.store_id;
@@ -96,6 +120,25 @@ impl<'a> Drive<'a> {
         Ok(drive)
     }
 
+    /// Takes one step after the other, until there is none to be taken now.
+    async fn run(
+        mut self,
+        next: fn(&Situation, DateTime<Utc>) -> Step,
+    ) -> Result<Next, DriveError> {
+        for _ in 0..STEPS_MAX {
+            match next(&self.situation, self.ctx.now()) {
+                Step::Wait(until) => return Ok(Next::At(until)),
+                Step::Done => return Ok(Next::Done),
+                step => {
+                    fail_point!("saga::before-step");
+                    self.act(step).await?;
+                    fail_point!("saga::after-step");
+                }
+            }
+        }
+        Err(DriveError::Endless)
+    }
+
     pub(super) async fn load_checkout(&mut self) -> Result<(), DriveError> {
         let Journey { store_id, checkout_id } = self.journey;
         let loaded = checkout::load(&self.ctx.commands, store_id, checkout_id).await?;
@@ -103,7 +146,7 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    pub(super) async fn load_payment(&mut self) -> Result<(), DriveError> {
+    pub(crate) async fn load_payment(&mut self) -> Result<(), DriveError> {
         let Some(id) = self.payment_id() else { return Ok(()) };
         let loaded = payment::load(&self.ctx.commands, self.journey.store_id, id).await?;
         self.set_payment(loaded);
@@ -133,7 +176,11 @@ impl<'a> Drive<'a> {
         (self.situation.order, self.versions.order) = (known.state, known.version);
     }
 
-    pub(super) fn order_id(&self) -> OrderId {
+    pub(crate) fn journey(&self) -> Journey {
+        self.journey
+    }
+
+    pub(crate) fn order_id(&self) -> OrderId {
         checkout::order_id(self.journey.checkout_id)
     }
 
@@ -142,8 +189,18 @@ impl<'a> Drive<'a> {
         self.versions.payment > 0
     }
 
-    /// The last attempt's payment.
+    /// Events of the payment that are known.
+    pub(crate) fn payment_version(&self) -> i64 {
+        self.versions.payment
+    }
+
+    /// The last attempt's payment, if it is not about another one.
     pub(super) fn payment_id(&self) -> Option<PaymentId> {
+        let last = || self.last_payment_id();
+        self.payment_id.or_else(last)
+    }
+
+    fn last_payment_id(&self) -> Option<PaymentId> {
         self.situation.checkout.attempts.last().map(|attempt| attempt.payment_id)
     }
 
@@ -162,7 +219,9 @@ impl<'a> Drive<'a> {
         match step {
             Step::ReserveStock => self.reserve_stock().await,
             Step::RequestPayment => self.request_payment().await,
-            Step::Authorise | Step::ConfirmAction | Step::LookUp => self.ask_for_money(&step).await,
+            Step::Authorise | Step::ConfirmAction => self.ask_for_money(&step).await,
+            Step::LookUp => self.look_up().await,
+            Step::RecordNeverArrived => self.record_never_arrived().await,
             Step::RequireAction(action) => {
                 self.tell("action", |at| C::RequireAction { attempt, action, at }).await
             }
@@ -270,10 +329,14 @@ impl<'a> Drive<'a> {
     }
 
     async fn record_declined(&mut self, attempt: u32) -> Result<(), DriveError> {
-        let decline = self.situation.payment.decline.clone();
-        // A payment that was voided while the shopper was still to act has no refusal of its own.
-        let voided = || ("voided".to_owned(), event_schemas::payment::DeclineAdvice::Retry);
-        let (code, advice) = decline.unwrap_or_else(voided);
+        use event_schemas::payment::DeclineAdvice;
+        let payment = &self.situation.payment;
+        // One that was voided while the shopper was still to act has no refusal of its own.
+        let (code, advice) = match &payment.decline {
+            _ if payment.stray => ("integrity_violated".to_owned(), DeclineAdvice::Stop),
+            Some(decline) => decline.clone(),
+            None => ("voided".to_owned(), DeclineAdvice::Retry),
+        };
         self.tell("declined", |at| CheckoutCommand::RecordDeclined { attempt, code, advice, at })
             .await?;
         self.situation.payment = Payment::default();
@@ -362,28 +425,6 @@ impl<'a> Drive<'a> {
         let version = self.versions.order;
         self.load_order().await?;
         if version < self.versions.order { Ok(()) } else { told }
-    }
-
-    /// The refund of a checkout that failed; also the reference of the stock of its order.
-    pub(super) fn refund_id(&self) -> RefundId {
-        RefundId::derive(&[self.journey.checkout_id.0.as_bytes(), b"checkout_failed"])
-    }
-
-    async fn send_back(&mut self) -> Result<(), DriveError> {
-        let captured = self.started().total;
-        let order = refund::Money {
-            payment_id: self.payment_id().expect("captured money has a payment"),
-            refund_id: self.refund_id(),
-            amount: captured,
-            reason: "the checkout failed".to_owned(),
-        };
-        let at = self.at();
-        let sent = refund::send_back(self.ctx, self.journey, order, at).await?;
-        self.situation.asked = sent == refund::Sent::Unclear;
-        if let refund::Sent::Refused { code } = sent {
-            return Err(DriveError::Refused { step: "refund", detail: code });
-        }
-        self.load_payment().await
     }
 }
 

@@ -5,12 +5,18 @@
 
 use std::future::Future;
 
-use commands::payment::{PaymentCommand, PaymentStatus, RequestIntent};
-use event_schemas::payment::ProviderCall;
+use commands::{
+    checkout::CONFIRM_WITH_PROVIDER,
+    payment::{Payment, PaymentCommand, PaymentStatus, RequestIntent},
+};
+use event_schemas::{
+    money::Money,
+    payment::{DeclineAdvice, ProviderCall},
+};
 use fail::fail_point;
 use providers::payment::{Authorisation, Charge, DEADLINE, LookUp, PaymentError};
 
-use super::{Step, drive::Drive};
+use super::{Step, drive::Drive, is_forgotten};
 use crate::DriveError;
 
 /// The outcome of a call within its deadline.
@@ -48,55 +54,96 @@ impl Drive<'_> {
     /// Asks the provider and tells the payment what it said.
     pub(super) async fn ask_for_money(&mut self, step: &Step) -> Result<(), DriveError> {
         self.ctx.spend()?;
-        match self.call(step).await? {
-            Ok(Authorisation::Authorised { reference, amount, .. }) => {
-                let provider_reference = reference;
-                let authorised =
-                    |at| PaymentCommand::RecordAuthorised { provider_reference, amount, at };
-                self.tell_payment("authorised", authorised).await
-            }
-            Ok(Authorisation::ActionRequired { reference, action }) => {
-                let provider_reference = reference;
-                let required =
-                    |at| PaymentCommand::RequireAction { action, provider_reference, at };
-                self.tell_payment("action", required).await
-            }
-            Err(PaymentError::Declined { code, advice }) => {
-                let declined = |at| PaymentCommand::RecordDeclined { code, advice, at };
-                self.tell_payment("declined", declined).await
-            }
-            Ok(
-                Authorisation::Processing { .. }
-                | Authorisation::Captured { .. }
-                | Authorisation::Voided { .. }
-                | Authorisation::Absent,
-            )
-            | Err(PaymentError::Unknown) => self.outcome_unknown(ProviderCall::Authorise).await,
+        let provider = self.ctx.provider(self.journey.store_id).await?;
+        let payment = &self.situation.payment;
+        let key = self.key();
+        let charge = charge(payment, &key);
+        let answer = if let Step::ConfirmAction = step {
+            let reference = payment.provider_reference.as_deref().unwrap_or_default();
+            let answer = payment.answer.as_deref().unwrap_or_default();
+            within_deadline(provider.confirm_action(charge, reference, answer)).await
+        } else {
+            within_deadline(provider.authorise(charge)).await
+        };
+        match self.hear(answer).await? {
+            Heard::Nothing => self.outcome_unknown(ProviderCall::Authorise).await,
+            Heard::Absent | Heard::Told => Ok(()),
         }
     }
 
-    async fn call(&self, step: &Step) -> Result<Result<Authorisation, PaymentError>, DriveError> {
-        let payment = &self.situation.payment;
-        let intent = payment.intent.as_ref().expect("the request is committed before the call");
-        let id = self.payment_id().expect("a payment follows an attempt").to_string();
-        let token = Some(intent.payment_method.as_str());
-        let charge = Charge { key: &id, token, amount: intent.amount };
+    /// Asks the provider what became of the payment, and tells the payment.
+    pub(super) async fn look_up(&mut self) -> Result<(), DriveError> {
+        match self.look().await? {
+            Heard::Nothing => self.outcome_unknown(ProviderCall::Authorise).await,
+            Heard::Absent | Heard::Told => Ok(()),
+        }
+    }
+
+    /// Where the payment is at the provider, which moves no money. What is new is recorded.
+    pub(crate) async fn look(&mut self) -> Result<Heard, DriveError> {
+        self.ctx.spend()?;
         let provider = self.ctx.provider(self.journey.store_id).await?;
-        let asked_at = payment.asked_at.unwrap_or_else(|| self.at());
-        Ok(match step {
-            Step::LookUp => {
-                let reference = payment.provider_reference.as_deref();
-                let now = self.ctx.now();
-                let look_up = LookUp { charge, reference, asked_at, now };
-                within_deadline(provider.look_up(look_up)).await
+        let payment = &self.situation.payment;
+        let (key, now) = (self.key(), self.ctx.now());
+        let reference = payment.provider_reference.as_deref();
+        let asked_at = payment.asked_at.unwrap_or(now);
+        let look_up = LookUp { charge: charge(payment, &key), reference, asked_at, now };
+        let answer = within_deadline(provider.look_up(look_up)).await;
+        self.hear(answer).await
+    }
+
+    /// Tells the payment what the provider says of it.
+    async fn hear(
+        &mut self,
+        answer: Result<Authorisation, PaymentError>,
+    ) -> Result<Heard, DriveError> {
+        use PaymentCommand as C;
+        match answer {
+            Ok(Authorisation::Authorised { reference, amount, expires_at }) => {
+                let provider_reference = reference;
+                let command =
+                    |at| C::RecordAuthorised { provider_reference, amount, expires_at, at };
+                self.tell_payment("authorised", command).await?;
             }
-            Step::ConfirmAction => {
-                let reference = payment.provider_reference.as_deref().unwrap_or_default();
-                let answer = payment.answer.as_deref().unwrap_or_default();
-                within_deadline(provider.confirm_action(charge, reference, answer)).await
+            Ok(Authorisation::ActionRequired { reference, action }) => {
+                let provider_reference = reference;
+                let command = |at| C::RequireAction { action, provider_reference, at };
+                self.tell_payment("action", command).await?;
             }
-            _ => within_deadline(provider.authorise(charge)).await,
-        })
+            Ok(Authorisation::Processing { reference }) => {
+                let provider_reference = reference;
+                let command = |at| C::RecordProcessing { provider_reference, at };
+                self.tell_payment("processing", command).await?;
+                // It takes its time: no use in asking again at once.
+                self.situation.asked = true;
+            }
+            Ok(Authorisation::Captured { reference, amount }) => {
+                let provider_reference = reference;
+                let command = |at| C::RecordCaptured { provider_reference, amount, at };
+                self.tell_payment("captured", command).await?;
+            }
+            Ok(Authorisation::Voided { .. }) => {
+                self.tell_payment("voided", |at| C::RecordVoided { at }).await?;
+            }
+            Ok(Authorisation::Absent) => {
+                self.situation.absent = true;
+                return Ok(Heard::Absent);
+            }
+            Err(PaymentError::Declined { code, advice }) => {
+                let command = |at| C::RecordDeclined { code, advice, at };
+                self.tell_payment("declined", command).await?;
+            }
+            Err(PaymentError::Unknown) => return Ok(Heard::Nothing),
+        }
+        Ok(Heard::Told)
+    }
+
+    /// What was asked for and is not known at the provider after all this time never came there. If
+    /// it comes nevertheless, it is found as late money.
+    pub(super) async fn record_never_arrived(&mut self) -> Result<(), DriveError> {
+        let (code, advice) = ("never_arrived".to_owned(), DeclineAdvice::Retry);
+        let command = |at| PaymentCommand::RecordDeclined { code, advice, at };
+        self.tell_payment("never_arrived", command).await
     }
 
     async fn outcome_unknown(&mut self, call: ProviderCall) -> Result<(), DriveError> {
@@ -109,18 +156,30 @@ impl Drive<'_> {
 
     /// Takes the reserved amount.
     pub(super) async fn capture(&mut self) -> Result<(), DriveError> {
+        if self.is_settled_by_a_look(ProviderCall::Capture).await? {
+            return Ok(());
+        }
         self.ctx.spend()?;
         let (reference, key) = self.reference_and_key("capture");
-        let amount = self.started().total;
+        let amount = self.amount();
         let provider = self.ctx.provider(self.journey.store_id).await?;
         match within_deadline(provider.capture(&reference, amount, &key)).await {
             Ok(amount) => {
-                let captured = |at| PaymentCommand::RecordCaptured { amount, at };
+                let provider_reference = reference;
+                let captured =
+                    |at| PaymentCommand::RecordCaptured { provider_reference, amount, at };
                 self.tell_payment("captured", captured).await
             }
             Err(PaymentError::Declined { code, .. }) => {
-                let failed = |at| PaymentCommand::RecordCaptureFailed { code, at };
-                self.tell_payment("capture_failed", failed).await
+                // A refusal may only mean that it was taken before.
+                match self.look_after_refusal().await? {
+                    Refusal::Stands => {
+                        let failed = |at| PaymentCommand::RecordCaptureFailed { code, at };
+                        self.tell_payment("capture_failed", failed).await
+                    }
+                    Refusal::Explained => Ok(()),
+                    Refusal::Unclear => self.outcome_unknown(ProviderCall::Capture).await,
+                }
             }
             Err(PaymentError::Unknown) => self.outcome_unknown(ProviderCall::Capture).await,
         }
@@ -128,17 +187,59 @@ impl Drive<'_> {
 
     /// Gives the reservation up.
     pub(super) async fn void(&mut self) -> Result<(), DriveError> {
+        if self.is_settled_by_a_look(ProviderCall::Void).await? {
+            return Ok(());
+        }
         self.ctx.spend()?;
         let (reference, key) = self.reference_and_key("void");
         let provider = self.ctx.provider(self.journey.store_id).await?;
         match within_deadline(provider.void(&reference, &key)).await {
             Ok(()) => self.tell_payment("voided", |at| PaymentCommand::RecordVoided { at }).await,
-            // A provider that will not give it up is asked again: the shopper's money hangs on it.
-            Err(PaymentError::Declined { code, .. }) => {
-                Err(DriveError::Refused { step: "void", detail: code })
-            }
+            Err(PaymentError::Declined { code, .. }) => match self.look_after_refusal().await? {
+                // It is asked again: the shopper's money hangs on it.
+                Refusal::Stands => Err(DriveError::Refused { step: "void", detail: code }),
+                Refusal::Explained => Ok(()),
+                Refusal::Unclear => self.outcome_unknown(ProviderCall::Void).await,
+            },
             Err(PaymentError::Unknown) => self.outcome_unknown(ProviderCall::Void).await,
         }
+    }
+
+    /// Looks before a call is made again whose answer was lost, or whose key the provider may have
+    /// forgotten. Whether that says already what the call was for, or says nothing.
+    async fn is_settled_by_a_look(&mut self, call: ProviderCall) -> Result<bool, DriveError> {
+        let payment = &self.situation.payment;
+        let blind = is_forgotten(payment.asked_at, self.ctx.now());
+        if payment.unknown != Some(call) && !blind {
+            return Ok(false);
+        }
+        let status = payment.status;
+        match self.look().await? {
+            Heard::Nothing => {
+                self.outcome_unknown(call).await?;
+                Ok(true)
+            }
+            Heard::Absent => Ok(false),
+            Heard::Told => Ok(self.situation.payment.status != status),
+        }
+    }
+
+    async fn look_after_refusal(&mut self) -> Result<Refusal, DriveError> {
+        let status = self.situation.payment.status;
+        Ok(match self.look().await? {
+            Heard::Nothing => Refusal::Unclear,
+            Heard::Told if self.situation.payment.status != status => Refusal::Explained,
+            Heard::Absent | Heard::Told => Refusal::Stands,
+        })
+    }
+
+    fn amount(&self) -> Money {
+        let intent = self.situation.payment.intent.as_ref();
+        intent.expect("the request is committed before the call").amount
+    }
+
+    fn key(&self) -> String {
+        self.payment_id().expect("a payment follows an attempt").to_string()
     }
 
     /// The provider's name of the payment, and the key of one call about it.
@@ -148,4 +249,32 @@ impl Drive<'_> {
         let id = self.payment_id().expect("a payment follows an attempt");
         (payment.provider_reference.clone().unwrap_or_default(), format!("{id}/{call}"))
     }
+}
+
+/// What an answer of the provider came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// The payment was told.
+    Told,
+    /// The provider knows of no such payment.
+    Absent,
+    /// No answer, or none to rely on.
+    Nothing,
+}
+
+/// What a look says of a call that was refused.
+enum Refusal {
+    /// Nothing has changed: the provider will not.
+    Stands,
+    /// Something else had happened to the payment before.
+    Explained,
+    /// No answer.
+    Unclear,
+}
+
+/// What a payment asks for. Without a token, the shopper confirms with the provider directly.
+fn charge<'a>(payment: &'a Payment, key: &'a str) -> Charge<'a> {
+    let intent = payment.intent.as_ref().expect("the request is committed before the call");
+    let token = intent.payment_method.as_str();
+    Charge { key, token: (token != CONFIRM_WITH_PROVIDER).then_some(token), amount: intent.amount }
 }

@@ -326,9 +326,9 @@ fn a_fact_that_is_told_twice_changes_nothing() {
     let mut payment = Story::requested().0.payment;
     let amount = payment.intent.as_ref().unwrap().amount;
     let told = [
-        P::RecordAuthorised { provider_reference: "ref".into(), amount, at },
+        P::RecordAuthorised { provider_reference: "ref".into(), amount, expires_at: None, at },
         P::RequestCapture { at },
-        P::RecordCaptured { amount, at },
+        P::RecordCaptured { provider_reference: "ref".into(), amount, at },
     ];
     for command in told {
         tell(&mut payment, command.clone(), Payment::decide);

@@ -34,6 +34,8 @@ const TYPES: &[&str] = &[
     "CheckoutCompleted",
     "CheckoutFailed",
     "PaymentActionAnswered",
+    "PaymentIntegrityViolated",
+    "LatePaymentFound",
     "OrderCancellationRequested",
     "OrderRefundRequested",
 ];
@@ -127,6 +129,9 @@ fn wake(event: &Recorded) -> Option<(Key, Due)> {
     let metadata: Option<Metadata> = serde_json::from_slice(&event.metadata).ok();
     let (process, id) = match event.category.as_str() {
         "checkout" => (Process::Checkout, event.stream_id),
+        "payment" if event.event_type != "PaymentActionAnswered" => {
+            (Process::Payment, event.stream_id)
+        }
         // Every event of a payment names the checkout.
         "payment" => {
             let checkout_id: CheckoutId = metadata.as_ref()?.correlation_id.parse().ok()?;

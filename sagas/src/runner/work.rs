@@ -24,6 +24,8 @@ pub(super) enum Process {
     Checkout,
     /// `refund.rs`, by order id.
     Order,
+    /// Money that nothing counts on, by payment id.
+    Payment,
 }
 
 impl Process {
@@ -32,12 +34,14 @@ impl Process {
         match self {
             Self::Checkout => "checkout",
             Self::Order => "order",
+            Self::Payment => "payment",
         }
     }
 
     fn of_name(name: &str) -> Process {
         match name {
             "order" => Self::Order,
+            "payment" => Self::Payment,
             _ => Self::Checkout,
         }
     }

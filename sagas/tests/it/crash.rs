@@ -65,6 +65,8 @@ async fn ending(
 ) -> Ending {
     let CheckoutView { status, failure, .. } = shop.view(id).await;
     let mut calls = shop.calls().split_off(calls);
+    // A look moves nothing, and whoever comes after a crash may look once more.
+    calls.retain(|call| !call.starts_with("look_up "));
     calls.dedup();
     let payment_id = checkout::payment_id(id, 1).to_string();
     Ending {
@@ -162,6 +164,7 @@ async fn several_processes_at_once_do_everything_once() {
     }
     assert_eq!(shop.orders().await.len(), 2);
     let mut calls = shop.calls();
+    calls.retain(|call| !call.starts_with("look_up "));
     calls.sort();
     calls.dedup();
     assert_eq!(calls.len(), 5, "each call under one key: {calls:?}");

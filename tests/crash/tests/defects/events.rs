@@ -152,7 +152,8 @@ fn asked(of: CheckoutId, minor: i64) -> Forged {
 
 fn authorised(of: CheckoutId, minor: i64) -> Forged {
     let (provider_reference, at) = ("sbx".to_owned(), from_now(0));
-    let authorised = PaymentAuthorised { provider_reference, amount: gbp(minor), at };
+    let authorised =
+        PaymentAuthorised { provider_reference, amount: gbp(minor), expires_at: None, at };
     payment(payment_of(of), &PaymentEvent::Authorised(authorised))
 }
 

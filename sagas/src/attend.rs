@@ -1,0 +1,78 @@
+//! Looking after a payment because the provider, or the shopper who comes back from it, says that
+//! something happened.
+//!
+//! What they say is never believed: it is a reason to look. So it does not matter how often it is
+//! said, in which order, or by whom, and a forged word does nothing but cost a look.
+
+use event_schemas::ids::{PaymentId, RefundId, StoreId};
+use providers::payment::PaymentProvider;
+
+use crate::{
+    DriveError, SagaCtx,
+    checkout::{Drive, Heard, drive_checkout, drive_payment},
+    refund::{self, drive_order},
+};
+
+/// What came of looking after a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attended {
+    /// Something new was found and recorded.
+    Applied,
+    /// There is nothing new.
+    Ignored {
+        /// Why, in words that are always the same.
+        why: &'static str,
+    },
+    /// It cannot be said now: the provider does not answer, or the payment is not known here yet.
+    /// Asking again later works.
+    NotYet,
+}
+
+/// Looks a payment and its open refunds up at the provider, records what is new, and carries on
+/// whatever depends on it.
+///
+/// May be called at any time, again, and by several processes at once. After an error, call it
+/// again later: nothing is lost and nothing is done twice.
+pub async fn attend_payment(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    payment_id: PaymentId,
+) -> Result<Attended, DriveError> {
+    let Some(mut drive) = Drive::of_payment(ctx, store_id, payment_id).await? else {
+        return Ok(Attended::NotYet);
+    };
+    let known = drive.payment_version();
+    let heard =
+        if has_books(ctx, store_id, &drive).await? { drive.look().await? } else { Heard::Told };
+    for refund_id in open_refunds(&drive) {
+        refund::look_up(ctx, drive.journey(), (payment_id, refund_id)).await?;
+    }
+    drive.load_payment().await?;
+    let order_id = drive.order_id();
+    let applied = known < drive.payment_version();
+    drive_payment(ctx, store_id, payment_id).await?;
+    drive_checkout(ctx, store_id, drive.journey().checkout_id).await?;
+    drive_order(ctx, store_id, order_id).await?;
+    Ok(match heard {
+        _ if applied => Attended::Applied,
+        Heard::Nothing => Attended::NotYet,
+        Heard::Absent => Attended::Ignored { why: "the provider has no such payment" },
+        Heard::Told => Attended::Ignored { why: "nothing is new" },
+    })
+}
+
+/// The sandbox keeps no books: of a payment that was captured or given up it knows only what it
+/// said in the beginning.
+async fn has_books(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    drive: &Drive<'_>,
+) -> Result<bool, DriveError> {
+    let provider = ctx.provider(store_id).await?;
+    Ok(!matches!(provider, PaymentProvider::Sandbox(_)) || drive.situation.payment.is_awaited())
+}
+
+fn open_refunds(drive: &Drive<'_>) -> Vec<RefundId> {
+    let refunds = &drive.situation.payment.refunds;
+    refunds.iter().filter(|(_, refund)| refund.state.is_open()).map(|(id, _)| *id).collect()
+}
