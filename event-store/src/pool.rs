@@ -111,8 +111,11 @@ pub enum ServerError {
 }
 
 /// A pool of up to `connections_max` connections under `role`, which connects on first use.
+///
+/// One of [`Role::Reader`] lends each connection inside a transaction of its own: read only, at one
+/// snapshot (repeatable read), rolled back when it comes back. Begin none in it.
 pub fn connect_lazy(options: PgConnectOptions, role: Role, connections_max: u32) -> PgPool {
-    pool_options(connections_max).connect_lazy_with(session(options, role))
+    options_of(role, connections_max).connect_lazy_with(session(options, role))
 }
 
 /// Like [`connect_lazy`], but connects once and checks the server (see [`check_server`]) first.
@@ -121,7 +124,7 @@ pub async fn connect(
     role: Role,
     connections_max: u32,
 ) -> Result<PgPool, ServerError> {
-    let pool = pool_options(connections_max).connect_with(session(options, role)).await?;
+    let pool = options_of(role, connections_max).connect_with(session(options, role)).await?;
     check_server(&pool, role).await?;
     Ok(pool)
 }
@@ -149,6 +152,29 @@ pub fn pool_options(connections_max: u32) -> PgPoolOptions {
         .test_before_acquire(false)
         .before_acquire(|conn, _| Box::pin(roll_back(conn)))
         .after_release(|conn, _| Box::pin(roll_back(conn)))
+}
+
+fn options_of(role: Role, connections_max: u32) -> PgPoolOptions {
+    let options = pool_options(connections_max);
+    match role {
+        Role::Owner | Role::Writer | Role::Process | Role::Projector => options,
+        Role::Reader => options
+            .after_connect(|conn, _| Box::pin(async { begin_snapshot(conn).await.map(drop) }))
+            .before_acquire(|conn, _| Box::pin(begin_snapshot(conn)))
+            .after_release(|conn, _| Box::pin(end_snapshot(conn))),
+    }
+}
+
+/// Connections for queries are lent inside a transaction that reads one state of everything and
+/// changes nothing, and come back out of it: the round trip that makes sure of the connection
+/// begins the transaction as well.
+async fn begin_snapshot(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let begin = "BEGIN; ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    within(ACQUIRE_TIMEOUT, conn.execute(begin)).await.map(|_| true)
+}
+
+async fn end_snapshot(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    within(ACQUIRE_TIMEOUT, conn.execute("ROLLBACK")).await.map(|_| true)
 }
 
 async fn roll_back(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {

@@ -14,6 +14,7 @@ use crate::{Projection, ProjectionError, facts};
 
 mod customer_report;
 pub mod customers;
+mod kept;
 mod orders;
 mod product_sales;
 mod refunds;
@@ -24,6 +25,7 @@ pub mod top_products;
 mod zone;
 
 pub use customer_report::{CustomerReport, CustomerReportError, CustomerValue, customer_report};
+pub use kept::Kept as KeptFigures;
 pub use zone::{DayRange, RANGE_DAYS_MAX, RangeError};
 
 use refunds::Refund;
@@ -31,7 +33,7 @@ use refunds::Refund;
 /// From the events of orders, refund adjustments and stock items.
 pub const PROJECTION: Projection = Projection {
     name: "sales",
-    version: 2,
+    version: 3,
     tables: &[
         "analytics_orders",
         "analytics_refunds",
@@ -40,6 +42,7 @@ pub const PROJECTION: Projection = Projection {
         "analytics_activity",
         "analytics_products",
         "analytics_product_sales",
+        "analytics_product_spans",
         "analytics_customers",
         "analytics_customer_spending",
         "analytics_customer_totals",
@@ -71,7 +74,7 @@ struct Changes {
     refunds: Vec<Refund>,
 }
 
-/// At most fifteen statements per batch, however many events it holds; none for what is not in it.
+/// At most sixteen statements per batch, however many events it holds; none for what is not in it.
 async fn apply(conn: &mut PgConnection, batch: &[Recorded]) -> Result<(), ProjectionError> {
     let mut changes = Changes::default();
     orders::apply(conn, &facts::<OrderEvent>(batch, "order")?, &mut changes).await?;

@@ -1,6 +1,6 @@
 //! The log of one store, for people and programs that want everything that happened.
 //!
-//! All of it runs inside a transaction of [`crate::as_store`], except [`position_at`].
+//! All of it takes a connection of [`crate::as_store`], except [`position_at`].
 
 use chrono::{DateTime, Utc};
 use event_schemas::ids::StoreId;

@@ -5,7 +5,7 @@
 //! once, whatever crashes. The tables are in schema `read` (`migrations/*_read_models.sql`) and
 //! the statements name them unqualified: a rebuild runs the same statements in another schema.
 //!
-//! Queries take a connection inside a transaction of [`as_store`].
+//! Queries take a connection of [`as_store`].
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use event_schemas::{ids::StoreId, upcast};
 use event_store::{Recorded, StoreError, read::Interest};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use uuid::Uuid;
 
 pub mod analytics;
@@ -154,31 +154,32 @@ pub enum ProjectionError {
     Database(#[from] sqlx::Error),
 }
 
-/// Begins a transaction that reads one store: row-level security lets it see nothing else. It
-/// reads one state of all tables, however many statements it has. Two round trips.
+/// A connection of a pool of [`Role::Reader`](event_store::pool::Role::Reader) that reads one
+/// store: row-level security lets it see nothing else. It reads one state of all tables, however
+/// many statements it is used for. Two round trips.
 pub async fn as_store(
     pool: &PgPool,
     store_id: StoreId,
-) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
-    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let mut snapshot = pool.acquire().await?;
     sqlx::query!(
         "SELECT set_config('app.store', $1, true) AS store,
                 set_config('search_path', 'read', true) AS path",
         store_id.0.to_string()
     )
-    .fetch_one(&mut *tx)
+    .fetch_one(&mut *snapshot)
     .await?;
-    Ok(tx)
+    Ok(snapshot)
 }
 
 /// As [`as_store`], with the position up to which the projection `name` has filled the tables that
-/// the transaction sees. Two round trips.
+/// it sees. Two round trips.
 pub async fn as_store_at(
     pool: &PgPool,
     store_id: StoreId,
     name: &str,
-) -> Result<(Transaction<'static, Postgres>, i64), sqlx::Error> {
-    let mut tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+) -> Result<(PoolConnection<Postgres>, i64), sqlx::Error> {
+    let mut snapshot = pool.acquire().await?;
     let position = sqlx::query!(
         r#"SELECT set_config('app.store', $1, true) AS store,
                   set_config('search_path', 'read', true) AS path,
@@ -186,10 +187,10 @@ pub async fn as_store_at(
         store_id.0.to_string(),
         name
     )
-    .fetch_one(&mut *tx)
+    .fetch_one(&mut *snapshot)
     .await?
     .position;
-    Ok((tx, position))
+    Ok((snapshot, position))
 }
 
 /// Rows of a store, by the id they have in it.

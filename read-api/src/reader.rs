@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponseParts, ResponseParts};
 use event_schemas::ids::StoreId;
 use projections::{Projection, catalog};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::time::{Instant, timeout_at};
 
 use crate::reads::{Reads, poll};
@@ -40,7 +40,7 @@ pub(crate) struct Reader {
 
 /// One store as it stands in the tables of one projection.
 pub(crate) struct View {
-    tx: Transaction<'static, Postgres>,
+    snapshot: PoolConnection<Postgres>,
     pub(crate) freshness: Freshness,
 }
 
@@ -118,11 +118,11 @@ impl Reader {
     }
 
     async fn open_log(&self, pool: &PgPool) -> Result<View, sqlx::Error> {
-        let mut tx = projections::as_store(pool, self.store_id).await?;
-        let position = projections::history::head(&mut tx).await?;
+        let mut snapshot = projections::as_store(pool, self.store_id).await?;
+        let position = projections::history::head(&mut snapshot).await?;
         let stale = self.min_position.filter(|min| position < *min);
         let stale = stale.map(|min| Stale { positions: min - position, seconds: None });
-        Ok(View { tx, freshness: Freshness { position, stale, lasting: true } })
+        Ok(View { snapshot, freshness: Freshness { position, stale, lasting: true } })
     }
 
     async fn begin(&self, projection: &Projection) -> Result<View, sqlx::Error> {
@@ -171,8 +171,9 @@ impl Reader {
     }
 
     async fn open(&self, pool: &PgPool, projection: &Projection) -> Result<View, sqlx::Error> {
-        let (tx, position) = projections::as_store_at(pool, self.store_id, projection.name).await?;
-        Ok(View { tx, freshness: self.freshness(projection, position) })
+        let (snapshot, position) =
+            projections::as_store_at(pool, self.store_id, projection.name).await?;
+        Ok(View { snapshot, freshness: self.freshness(projection, position) })
     }
 
     /// Of an answer that shows the projection as it was at `position`.
@@ -195,7 +196,7 @@ impl View {
     }
 
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        &mut self.snapshot
     }
 }
 

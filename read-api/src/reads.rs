@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use projections::analytics::KeptFigures;
 use projections::{Projection, history};
 use sqlx::PgPool;
 use tokio::sync::{Mutex, watch};
@@ -40,6 +41,7 @@ struct Parts {
     index: ProductIndex,
     cache: Option<Cache>,
     shelf: Shelf,
+    figures: KeptFigures,
     /// Who looks for the position of a time.
     times: Mutex<()>,
 }
@@ -55,6 +57,7 @@ impl Reads {
             index,
             cache,
             shelf: Shelf::default(),
+            figures: KeptFigures::new(),
             times: Mutex::default(),
         }))
     }
@@ -102,6 +105,10 @@ impl Reads {
 
     pub(crate) fn cache(&self) -> Option<&Cache> {
         self.0.cache.as_ref()
+    }
+
+    pub(crate) fn figures(&self) -> &KeptFigures {
+        &self.0.figures
     }
 
     pub(crate) fn shelf(&self) -> &Shelf {

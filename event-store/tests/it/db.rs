@@ -52,6 +52,11 @@ impl Db {
         pool::connect_lazy(self.options(), role, CONNECTIONS_MAX)
     }
 
+    /// Sessions of a role as such: what it may do does not rest on how a pool lends them.
+    pub(crate) fn session(&self, role: Role) -> PgPool {
+        pool::pool_options(1).connect_lazy_with(pool::session(self.options(), role))
+    }
+
     /// Runs SQL as the superuser.
     pub(crate) async fn sabotage(&self, sql: &str) {
         let done = sqlx::query(AssertSqlSafe(sql)).execute(&self.admin).await.unwrap();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use event_store::AppendError;
 use event_store::pool::{self, Role, ServerError};
+use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use crate::append::unit;
@@ -26,6 +27,39 @@ async fn a_cancelled_begin_loses_no_later_write() {
         sqlx::query_scalar("SELECT count(*) FROM log.events").fetch_one(&db.admin).await.unwrap();
 
     assert_eq!(kept, 100);
+}
+
+#[tokio::test]
+async fn a_query_reads_one_state_whatever_its_predecessors_left_behind() {
+    let db = Db::new().await;
+    let table = "CREATE TABLE public.visits (); GRANT SELECT ON public.visits TO conche_reader";
+    sqlx::raw_sql(table).execute(&db.admin).await.unwrap();
+    let pool = pool::connect_lazy(db.options(), Role::Reader, 1);
+    for visits in 0..50_i64 {
+        let wait = u64::try_from(visits).unwrap() * 10;
+        drop(timeout(Duration::from_micros(wait), pool.acquire()).await);
+        let mut conn = pool.acquire().await.unwrap();
+        let seen = state(&mut conn).await;
+        assert_eq!(seen, ["", "repeatable read", "on", &visits.to_string()]);
+        db.sabotage("INSERT INTO public.visits DEFAULT VALUES").await;
+        assert_eq!(state(&mut conn).await, seen, "it stays at what it saw first");
+        // Left behind for the next.
+        let set = sqlx::query("SELECT set_config('app.store', 'somebody', true)");
+        set.execute(&mut *conn).await.unwrap();
+    }
+}
+
+/// Of a session: its store, its transaction, and what it sees.
+async fn state(conn: &mut PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT ARRAY[coalesce(current_setting('app.store', true), ''),
+                      current_setting('transaction_isolation'),
+                      current_setting('transaction_read_only'),
+                      (SELECT count(*)::text FROM public.visits)]",
+    )
+    .fetch_one(conn)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
@@ -58,7 +92,7 @@ async fn only_sessions_that_cannot_append_do_not_wait_for_the_disk() {
         (Role::Process, "off"),
         (Role::Projector, "off"),
     ] {
-        let pool = pool::connect(db.options(), role, 1).await.expect("the test server is safe");
+        let pool = db.session(role);
         for before in ["SELECT 1", "RESET ALL", "DISCARD ALL"] {
             sqlx::query(before).execute(&pool).await.unwrap();
             let waits: String = sqlx::query_scalar("SHOW synchronous_commit")

@@ -21,7 +21,7 @@ async fn no_serving_role_can_change_what_was_stored() {
     let db = Db::new().await;
     db.engine().append(vec![unit(new_id(), 0, 1)]).await.unwrap();
     for role in [Role::Writer, Role::Process, Role::Projector, Role::Reader] {
-        let pool = db.pool(role);
+        let pool = db.session(role);
         for table in ["log.events", "log.commands", "log.events_000000"] {
             refused(&pool, &format!("UPDATE {table} SET position = 2")).await;
             refused(&pool, &format!("DELETE FROM {table}")).await;
@@ -33,8 +33,9 @@ async fn no_serving_role_can_change_what_was_stored() {
         refused(&pool, "TRUNCATE log.streams").await;
     }
     for role in [Role::Process, Role::Projector, Role::Reader] {
-        refused(&db.pool(role), "UPDATE log.head SET position = 0").await;
-        refused(&db.pool(role), "INSERT INTO log.unique_keys SELECT * FROM log.unique_keys").await;
+        refused(&db.session(role), "UPDATE log.head SET position = 0").await;
+        refused(&db.session(role), "INSERT INTO log.unique_keys SELECT * FROM log.unique_keys")
+            .await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Units and revenue of products by time. Table `analytics_product_sales`: every figure is in two
-//! rows, of a day and of a month (UTC). What falls between the days of another time zone is added
+//! rows, of a day and of a month (UTC); `analytics_product_spans` says how often those of a day or
+//! month have changed. What falls between the days of another time zone is added
 //! from the orders themselves (`top_products`). Names are in `analytics_products`.
 
 use std::collections::BTreeMap;
@@ -16,7 +17,12 @@ pub(super) struct Figures {
     pub(super) revenue: i64,
     pub(super) returned_units: i64,
     pub(super) returned: i64,
+    /// How many lines of orders and refunds these are.
+    additions: i64,
 }
+
+/// Store, currency, length and first day.
+type Span<'a> = (Uuid, &'a str, &'a str, NaiveDate);
 
 /// What a batch adds.
 #[derive(Default)]
@@ -28,7 +34,7 @@ pub(super) struct Products {
 }
 
 impl Products {
-    /// What is added to a product at a moment.
+    /// For one more line: what is added to a product at a moment.
     pub(super) fn at(
         &mut self,
         store_id: Uuid,
@@ -37,7 +43,9 @@ impl Products {
         product_id: Uuid,
     ) -> &mut Figures {
         let key = (store_id, currency.to_owned(), at.date_naive(), product_id);
-        self.sales.entry(key).or_default()
+        let figures = self.sales.entry(key).or_default();
+        figures.additions += 1;
+        figures
     }
 
     /// What the newest order calls a product.
@@ -52,6 +60,7 @@ impl AddAssign for Figures {
         self.revenue += more.revenue;
         self.returned_units += more.returned_units;
         self.returned += more.returned;
+        self.additions += more.additions;
     }
 }
 
@@ -60,16 +69,18 @@ pub(super) fn month(day: NaiveDate) -> NaiveDate {
     day.with_day(1).unwrap_or(day)
 }
 
-/// Two statements. What makes it happen once is the checkpoint in the same transaction.
+/// Three statements. What makes it happen once is the checkpoint in the same transaction.
 pub(super) async fn store(conn: &mut PgConnection, products: Products) -> Result<(), sqlx::Error> {
     store_titles(conn, products.titles).await?;
     if products.sales.is_empty() {
         return Ok(());
     }
     let mut rows: BTreeMap<(Uuid, &str, &str, NaiveDate, Uuid), Figures> = BTreeMap::new();
+    let mut spans: BTreeMap<Span<'_>, i64> = BTreeMap::new();
     for ((store_id, currency, day, product_id), figures) in &products.sales {
         for (span, start) in [("day", *day), ("month", month(*day))] {
             *rows.entry((*store_id, currency, span, start, *product_id)).or_default() += *figures;
+            *spans.entry((*store_id, currency, span, start)).or_default() += figures.additions;
         }
     }
     let amounts = |of: fn(&Figures) -> i64| rows.values().map(of).collect::<Vec<i64>>();
@@ -92,6 +103,26 @@ pub(super) async fn store(conn: &mut PgConnection, products: Products) -> Result
         &amounts(|row| row.revenue),
         &amounts(|row| row.returned_units),
         &amounts(|row| row.returned)
+    )
+    .execute(&mut *conn)
+    .await?;
+    store_spans(conn, &spans).await
+}
+
+async fn store_spans(
+    conn: &mut PgConnection,
+    spans: &BTreeMap<Span<'_>, i64>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "INSERT INTO analytics_product_spans AS s (store_id, currency, span, starts_on, additions)
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::date[], $5::bigint[])
+         ON CONFLICT (store_id, currency, span, starts_on) DO UPDATE
+            SET additions = s.additions + excluded.additions",
+        &spans.keys().map(|key| key.0).collect::<Vec<_>>(),
+        &spans.keys().map(|key| key.1.to_owned()).collect::<Vec<_>>(),
+        &spans.keys().map(|key| key.2.to_owned()).collect::<Vec<_>>(),
+        &spans.keys().map(|key| key.3).collect::<Vec<_>>(),
+        &spans.values().copied().collect::<Vec<_>>()
     )
     .execute(conn)
     .await?;

@@ -1,13 +1,20 @@
 //! Products by what they brought in, or how many were sold: whole months and days of
 //! `analytics_product_sales`, and what the days of a time zone have beyond those, from the orders
 //! and refunds of these hours.
+//!
+//! A year of a large catalogue is a million rows, which PostgreSQL adds up in half a second. Whole
+//! months and days are therefore kept as they were read (`kept`), and added up in memory.
+
+use std::{cmp::Reverse, collections::HashMap};
 
 use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
 use event_schemas::ids::StoreId;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use tokio::task::{JoinError, spawn_blocking};
 use uuid::Uuid;
 
+use super::kept::{Kept, Span, Stretch, Sums, Totals};
 use super::product_sales::month;
 use super::spans::{DAY, floor};
 use super::{DayRange, RangeError};
@@ -70,6 +77,8 @@ pub enum TopError {
     Range(#[from] RangeError),
     #[error("database failed")]
     Database(#[from] sqlx::Error),
+    #[error("adding up did not end")]
+    Task(#[from] JoinError),
 }
 
 impl TopProduct {
@@ -82,9 +91,7 @@ impl TopProduct {
 /// Stored months and days, and the times before and after them, which may be empty.
 #[derive(Debug)]
 struct Pieces {
-    spans: Vec<String>,
-    first: Vec<NaiveDate>,
-    beyond: Vec<NaiveDate>,
+    spans: Vec<Stretch>,
     /// Single parameters of the statement and no arrays: the planner sees how short they are.
     edges: [(DateTime<Utc>, DateTime<Utc>); 2],
 }
@@ -92,7 +99,7 @@ struct Pieces {
 impl Pieces {
     fn new(from: DateTime<Utc>, to: DateTime<Utc>) -> Pieces {
         let edges = [(from, from), (to, to)];
-        let mut pieces = Pieces { spans: vec![], first: vec![], beyond: vec![], edges };
+        let mut pieces = Pieces { spans: vec![], edges };
         let first = floor(from, DAY).date_naive();
         let whole = first.and_time(NaiveTime::MIN).and_utc() == from;
         let first = if whole { Some(first) } else { first.succ_opt() }.unwrap_or(first);
@@ -110,96 +117,151 @@ impl Pieces {
         };
         let last_month = month(beyond);
         if next_month < last_month {
-            pieces.span("day", first, next_month);
-            pieces.span("month", next_month, last_month);
-            pieces.span("day", last_month, beyond);
+            pieces.span(Span::Day, first, next_month);
+            pieces.span(Span::Month, next_month, last_month);
+            pieces.span(Span::Day, last_month, beyond);
         } else {
-            pieces.span("day", first, beyond);
+            pieces.span(Span::Day, first, beyond);
         }
         pieces
     }
 
-    fn span(&mut self, span: &str, first: NaiveDate, beyond: NaiveDate) {
+    fn span(&mut self, span: Span, first: NaiveDate, beyond: NaiveDate) {
         if first < beyond {
-            self.spans.push(span.to_owned());
-            self.first.push(first);
-            self.beyond.push(beyond);
+            self.spans.push(Stretch { span, first, beyond });
         }
     }
 }
 
-/// Products of a store by revenue or units. One round trip; reads a row per product and month,
-/// up to sixty days of single days, and the orders of less than two days.
+/// Products of a store by revenue or units. At most six round trips, three if what it needs of
+/// whole days and months is in `kept` and the days begin at midnight UTC; adds up in memory what is
+/// there of a product, a month, up to sixty single days, and the orders of less than two days.
 pub async fn top_products(
     conn: &mut PgConnection,
     store_id: StoreId,
     query: &TopQuery,
+    kept: &Kept,
 ) -> Result<Vec<TopProduct>, TopError> {
     let (from, to) = query.days.times()?;
     let pieces = Pieces::new(from, to);
-    let [before, after] = pieces.edges;
-    let rows = sqlx::query_as!(
-        TopProduct,
-        r#"SELECT top.product_id AS "product_id!", coalesce(p.title, '') AS "title!",
-                  top.units AS "units!", top.revenue AS "revenue_minor!",
-                  top.returned_units AS "returned_units!", top.returned AS "returned_minor!",
-                  top.rank AS "rank!"
-             FROM (SELECT *
-                     FROM (SELECT product_id, sum(units)::bigint AS units,
-                                  sum(revenue)::bigint AS revenue,
-                                  sum(returned_units)::bigint AS returned_units,
-                                  sum(returned)::bigint AS returned,
-                                  CASE WHEN $3 THEN sum(units - returned_units)
-                                               ELSE sum(revenue - returned) END::bigint AS rank
-                             FROM (SELECT s.product_id, s.units, s.revenue_minor AS revenue,
-                                          s.returned_units, s.returned_minor AS returned
-                                     FROM unnest($4::text[], $5::date[], $6::date[])
-                                              AS part (span, first, beyond)
-                                     JOIN analytics_product_sales s
-                                       ON s.store_id = $1 AND s.currency = $2
-                                      AND s.span = part.span AND s.starts_on >= part.first
-                                      AND s.starts_on < part.beyond
-                                   UNION ALL
-                                   SELECT l.product_id, l.units, l.units * l.unit_price_minor, 0, 0
-                                     FROM (SELECT lines FROM analytics_orders
-                                            WHERE store_id = $1 AND currency = $2 AND counted
-                                              AND placed_at >= $7 AND placed_at < $8
-                                           UNION ALL
-                                           SELECT lines FROM analytics_orders
-                                            WHERE store_id = $1 AND currency = $2 AND counted
-                                              AND placed_at >= $9 AND placed_at < $10) AS o
-                                    CROSS JOIN jsonb_to_recordset(o.lines)
-                                       AS l (product_id uuid, units bigint, unit_price_minor bigint)
-                                   UNION ALL
-                                   SELECT l.product_id, 0, 0, l.units, l.amount_minor
-                                     FROM analytics_refunds r
-                                    CROSS JOIN jsonb_to_recordset(r.lines)
-                                       AS l (product_id uuid, units bigint, amount_minor bigint)
-                                    WHERE r.store_id = $1 AND r.currency = $2
-                                      AND ((r.given_at >= $7 AND r.given_at < $8)
-                                        OR (r.given_at >= $9 AND r.given_at < $10))) AS pieces
-                            GROUP BY product_id) AS sums
-                    WHERE $11::bigint IS NULL OR rank < $11
-                       OR (rank = $11 AND product_id > $12::uuid)
-                    ORDER BY rank DESC, product_id LIMIT $13) AS top
-             LEFT JOIN analytics_products p
-               ON p.store_id = $1 AND p.product_id = top.product_id
-            ORDER BY top.rank DESC, top.product_id"#,
+    let whole = kept.read(conn, (store_id, &query.currency), &pieces.spans).await?;
+    let rest = if pieces.edges.iter().any(|(from, to)| from < to) {
+        edges(conn, store_id, &query.currency, pieces.edges).await?
+    } else {
+        Vec::new()
+    };
+    let TopQuery { by, after, limit, .. } = *query;
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let ranking = spawn_blocking(move || {
+        let mut sums = Sums::default();
+        for piece in &whole {
+            piece.add_to(&mut sums);
+        }
+        for (product_id, more) in &rest {
+            *sums.entry(*product_id).or_default() += *more;
+        }
+        rank(sums, by, after, limit)
+    });
+    named(conn, store_id, ranking.await?).await
+}
+
+/// The first `limit` products behind a place.
+fn rank(
+    sums: Sums,
+    by: RankBy,
+    after: Option<TopCursor>,
+    limit: usize,
+) -> Vec<(TopCursor, Totals)> {
+    let place = |(product_id, sum): (Uuid, Totals)| {
+        let rank = match by {
+            RankBy::Units => sum.units.saturating_sub(sum.returned_units),
+            RankBy::Revenue => sum.revenue.saturating_sub(sum.returned),
+        };
+        (TopCursor { rank, product_id }, sum)
+    };
+    let order = |cursor: &TopCursor| (Reverse(cursor.rank), cursor.product_id);
+    let behind =
+        |(cursor, _): &(TopCursor, Totals)| after.is_none_or(|after| order(&after) < order(cursor));
+    let mut found: Vec<_> = sums.into_iter().map(place).filter(behind).collect();
+    if limit < found.len() {
+        found.select_nth_unstable_by_key(limit, |(cursor, _)| order(cursor));
+        found.truncate(limit);
+    }
+    found.sort_unstable_by_key(|(cursor, _)| order(cursor));
+    found
+}
+
+async fn named(
+    conn: &mut PgConnection,
+    store_id: StoreId,
+    found: Vec<(TopCursor, Totals)>,
+) -> Result<Vec<TopProduct>, TopError> {
+    let ids: Vec<Uuid> = found.iter().map(|(cursor, _)| cursor.product_id).collect();
+    let titles = sqlx::query!(
+        "SELECT product_id, title FROM analytics_products
+          WHERE store_id = $1 AND product_id = ANY ($2)",
         store_id.0,
-        query.currency,
-        query.by == RankBy::Units,
-        &pieces.spans,
-        &pieces.first,
-        &pieces.beyond,
+        &ids
+    );
+    let titles = titles.fetch_all(conn).await?.into_iter();
+    let mut titles: HashMap<Uuid, String> = titles.map(|row| (row.product_id, row.title)).collect();
+    let product = |(TopCursor { rank, product_id }, sum): (TopCursor, Totals)| TopProduct {
+        product_id,
+        title: titles.remove(&product_id).unwrap_or_default(),
+        units: sum.units,
+        revenue_minor: sum.revenue,
+        returned_units: sum.returned_units,
+        returned_minor: sum.returned,
+        rank,
+    };
+    Ok(found.into_iter().map(product).collect())
+}
+
+/// What was sold and came back in parts of days.
+async fn edges(
+    conn: &mut PgConnection,
+    store_id: StoreId,
+    currency: &str,
+    [before, after]: [(DateTime<Utc>, DateTime<Utc>); 2],
+) -> Result<Vec<(Uuid, Totals)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"SELECT product_id AS "product_id!", sum(units)::bigint AS "units!",
+                  sum(revenue)::bigint AS "revenue!", sum(returned_units)::bigint AS "returned_units!",
+                  sum(returned)::bigint AS "returned!"
+             FROM (SELECT l.product_id, l.units, l.units * l.unit_price_minor AS revenue,
+                          0 AS returned_units, 0 AS returned
+                     FROM (SELECT lines FROM analytics_orders
+                            WHERE store_id = $1 AND currency = $2 AND counted
+                              AND placed_at >= $3 AND placed_at < $4
+                           UNION ALL
+                           SELECT lines FROM analytics_orders
+                            WHERE store_id = $1 AND currency = $2 AND counted
+                              AND placed_at >= $5 AND placed_at < $6) AS o
+                    CROSS JOIN jsonb_to_recordset(o.lines)
+                       AS l (product_id uuid, units bigint, unit_price_minor bigint)
+                   UNION ALL
+                   SELECT l.product_id, 0, 0, l.units, l.amount_minor
+                     FROM analytics_refunds r
+                    CROSS JOIN jsonb_to_recordset(r.lines)
+                       AS l (product_id uuid, units bigint, amount_minor bigint)
+                    WHERE r.store_id = $1 AND r.currency = $2
+                      AND ((r.given_at >= $3 AND r.given_at < $4)
+                        OR (r.given_at >= $5 AND r.given_at < $6))) AS parts
+            GROUP BY product_id"#,
+        store_id.0,
+        currency,
         before.0,
         before.1,
         after.0,
-        after.1,
-        query.after.map(|after| after.rank),
-        query.after.map(|after| after.product_id),
-        query.limit
+        after.1
     );
-    Ok(rows.fetch_all(conn).await?)
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    let sums = rows.map(|row| {
+        let (units, revenue) = (row.units, row.revenue);
+        let (returned_units, returned) = (row.returned_units, row.returned);
+        (row.product_id, Totals { units, revenue, returned_units, returned })
+    });
+    Ok(sums.collect())
 }
 
 #[cfg(test)]
@@ -207,12 +269,13 @@ mod tests {
     use super::*;
 
     fn pieces(from: &str, to: &str) -> Vec<String> {
-        let Pieces { spans, first, beyond, edges } =
-            Pieces::new(from.parse().unwrap(), to.parse().unwrap());
-        let spans = spans.iter().zip(first.iter().zip(&beyond));
+        let Pieces { spans, edges } = Pieces::new(from.parse().unwrap(), to.parse().unwrap());
         let edges = edges.iter().filter(|(from, to)| from < to);
         let edges = edges.map(|(from, to)| format!("{} h", (*to - *from).num_hours()));
-        spans.map(|(span, (from, to))| format!("{span} {from}..{to}")).chain(edges).collect()
+        let name = |stretch: &Stretch| {
+            format!("{} {}..{}", stretch.span.name(), stretch.first, stretch.beyond)
+        };
+        spans.iter().map(name).chain(edges).collect()
     }
 
     #[test]

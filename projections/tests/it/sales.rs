@@ -9,7 +9,7 @@ use event_schemas::{
 };
 use projections::{
     analytics::{
-        CustomerReport, DayRange, customer_report, customers,
+        CustomerReport, DayRange, KeptFigures, customer_report, customers,
         sales::{self, Granularity, SalesReport},
         top_products::{RankBy, TopProduct, TopQuery, top_products},
     },
@@ -164,7 +164,7 @@ async fn days_are_those_of_the_time_zone_asked_for() {
             after: None,
             limit: 10,
         };
-        let top = top_products(&mut tx, STORE, &query).await.unwrap();
+        let top = top_products(&mut tx, STORE, &query, &KeptFigures::new()).await.unwrap();
         let units: i64 = top.iter().map(|product| product.units).sum();
         assert_eq!(units, 3 * orders[1], "{zone}");
     }
@@ -185,15 +185,22 @@ async fn clocks_that_are_put_back_make_a_day_of_twenty_five_hours() {
     assert_eq!(report.totals[0].orders, 25);
 }
 
-async fn top(shop: &Shop, currency: &str, by: RankBy) -> Vec<TopProduct> {
+/// The same with what is kept from earlier reports as without.
+async fn top(shop: &Shop, kept: &KeptFigures, currency: &str, by: RankBy) -> Vec<TopProduct> {
     shop.project().await;
+    let found = top_of(shop, kept, currency, by).await;
+    assert_eq!(found, top_of(shop, &KeptFigures::new(), currency, by).await);
+    found
+}
+
+async fn top_of(shop: &Shop, kept: &KeptFigures, currency: &str, by: RankBy) -> Vec<TopProduct> {
     let mut tx = as_store(&shop.db.reader, STORE).await.unwrap();
     let (days, currency) = (days(0, 30, "Europe/London"), currency.to_owned());
     let mut query = TopQuery { days, currency, by, after: None, limit: 1 };
     let mut found: Vec<TopProduct> = Vec::new();
     // Page by page: the places between are found again.
     loop {
-        let page = top_products(&mut tx, STORE, &query).await.unwrap();
+        let page = top_products(&mut tx, STORE, &query, kept).await.unwrap();
         let Some(last) = page.last() else { return found };
         query.after = Some(last.cursor());
         found.extend(page);
@@ -202,7 +209,7 @@ async fn top(shop: &Shop, currency: &str, by: RankBy) -> Vec<TopProduct> {
 
 #[tokio::test]
 async fn products_are_ranked_by_what_is_left_of_their_revenue_or_units() {
-    let shop = Shop::new().await;
+    let (shop, kept) = (Shop::new().await, KeptFigures::new());
     // Two bars at 2.50 and a box at 10.00 each.
     for n in 1..=2 {
         append_order(&shop, n, &[OrderEvent::Placed(placed(n, day(0))), paid(0)]).await;
@@ -211,9 +218,9 @@ async fn products_are_ranked_by_what_is_left_of_their_revenue_or_units() {
         top.iter().map(|it| (it.title.clone(), it.units, it.rank)).collect()
     };
     let thing = |n: u32, units, rank| (format!("Thing {n}"), units, rank);
-    let by_revenue = top(&shop, "GBP", RankBy::Revenue).await;
+    let by_revenue = top(&shop, &kept, "GBP", RankBy::Revenue).await;
     assert_eq!(ranks(&by_revenue), [thing(2, 2, 2000), thing(1, 4, 1000)]);
-    let by_units = top(&shop, "GBP", RankBy::Units).await;
+    let by_units = top(&shop, &kept, "GBP", RankBy::Units).await;
     assert_eq!(ranks(&by_units), [thing(1, 4, 4), thing(2, 2, 2)]);
     // A refund that fails takes nothing back; one that is given does, and a cancellation the rest.
     let box_of = |n: u128| LineId(Uuid::from_u128(0x6000 + n * 10 + 2));
@@ -222,11 +229,11 @@ async fn products_are_ranked_by_what_is_left_of_their_revenue_or_units() {
     append_order(&shop, 1, &refund).await;
     append_order(&shop, 2, &[cancellation_requested(2)]).await;
     append_order(&shop, 2, &[refunded(2, None, 1700, 3)]).await;
-    let by_revenue = top(&shop, "GBP", RankBy::Revenue).await;
+    let by_revenue = top(&shop, &kept, "GBP", RankBy::Revenue).await;
     assert_eq!(ranks(&by_revenue), [thing(1, 4, 500), thing(2, 2, 0)]);
     assert_eq!(by_revenue[1].product_id, product(2).0);
     assert_eq!((by_revenue[1].returned_units, by_revenue[1].returned_minor), (2, 2000));
-    assert_eq!(top(&shop, "EUR", RankBy::Revenue).await, []);
+    assert_eq!(top(&shop, &kept, "EUR", RankBy::Revenue).await, []);
 }
 
 async fn customers_of(shop: &Shop, from: u64, to: u64) -> CustomerReport {

@@ -97,7 +97,8 @@ pub(super) async fn products(
         limit: paging.rows(),
     };
     let mut view = reader.view(&PROJECTION).await?;
-    let found = top_products(view.conn(), reader.store_id(), &query).await;
+    let kept = reader.reads().figures();
+    let found = top_products(view.conn(), reader.store_id(), &query, kept).await;
     let mut page = paging.page(found.map_err(problem)?, TopProduct::cursor);
     // There is no way back.
     page.page.prev = None;
@@ -110,6 +111,7 @@ fn problem(error: TopError) -> Problem {
     match error {
         TopError::Range(error) => bad_range(error),
         TopError::Database(error) => unreadable(error),
+        TopError::Task(error) => Problem::internal(error),
     }
 }
 

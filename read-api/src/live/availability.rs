@@ -109,9 +109,10 @@ async fn read(listener: &Listener, product_id: Uuid) -> Result<Availability, sql
     let store_id = listener.store_id();
     let epoch = listener.reads().following().changes.epoch();
     let pool = listener.reads().pool();
-    let (mut tx, position) = projections::as_store_at(pool, store_id, PROJECTION.name).await?;
-    let found = variants::of_products(&mut tx, store_id, &[product_id]).await?;
-    tx.rollback().await?;
+    let (mut snapshot, position) =
+        projections::as_store_at(pool, store_id, PROJECTION.name).await?;
+    let found = variants::of_products(&mut snapshot, store_id, &[product_id]).await?;
+    drop(snapshot);
     let variant_ids = found.iter().map(|variant| variant.variant_id).collect();
     let units = found.into_iter().map(|variant| VariantUnits {
         variant_id: VariantId(variant.variant_id),

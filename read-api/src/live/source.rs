@@ -148,9 +148,9 @@ async fn entries(
     checkout_id: Uuid,
     after: &mut i64,
 ) -> Result<(Vec<Event>, bool), sqlx::Error> {
-    let mut tx = projections::as_store(pool, store_id).await?;
-    let found = timeline::list(&mut tx, store_id, checkout_id, *after, ENTRIES_MAX).await?;
-    tx.rollback().await?;
+    let mut snapshot = projections::as_store(pool, store_id).await?;
+    let found = timeline::list(&mut snapshot, store_id, checkout_id, *after, ENTRIES_MAX).await?;
+    drop(snapshot);
     let events = found.rows.into_iter().map(|entry| {
         *after = entry.position;
         let name = entry.entry.clone();
@@ -165,10 +165,11 @@ async fn steps(
     checkout_id: Uuid,
     after: &mut i64,
 ) -> Result<Vec<Event>, sqlx::Error> {
-    let mut tx = projections::as_store(pool, store_id).await?;
+    let mut snapshot = projections::as_store(pool, store_id).await?;
     // A checkout has fewer than a reading takes.
-    let found = history::of_stream(&mut tx, store_id, (CHECKOUT, checkout_id), *after).await?;
-    tx.rollback().await?;
+    let found =
+        history::of_stream(&mut snapshot, store_id, (CHECKOUT, checkout_id), *after).await?;
+    drop(snapshot);
     let events = found.into_iter().map(|stored| {
         *after = stored.position;
         let step = CheckoutStep {
