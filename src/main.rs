@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use conche::{config::Config, run};
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let config = Config::parse();
