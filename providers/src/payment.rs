@@ -10,9 +10,11 @@ use event_schemas::{
 
 pub mod sandbox;
 mod statement;
+pub mod stripe;
 
 pub use sandbox::{CardError, Sandbox, TEST_CARDS, TestCard, is_card_number};
 pub use statement::{EventPage, ProviderEvent, Statement, StatementPage};
+pub use stripe::Stripe;
 
 /// How long a call may take. After that the outcome is [`PaymentError::Unknown`], whatever the
 /// provider goes on to do.
@@ -31,6 +33,8 @@ pub const KEYS_KEPT: chrono::Duration = chrono::Duration::hours(24);
 pub enum PaymentProvider {
     /// Pretends. No money moves.
     Sandbox(Sandbox),
+    /// A store's account at Stripe.
+    Stripe(Stripe),
 }
 
 /// Money that shall be reserved.
@@ -177,6 +181,7 @@ impl PaymentProvider {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sandbox(_) => "sandbox",
+            Self::Stripe(_) => "stripe",
         }
     }
 
@@ -187,6 +192,7 @@ impl PaymentProvider {
     pub fn tokenise(&self, card_number: &str) -> Result<&'static str, CardError> {
         match self {
             Self::Sandbox(_) => sandbox::tokenise(card_number),
+            Self::Stripe(_) => Err(CardError::NotTaken),
         }
     }
 
@@ -194,6 +200,7 @@ impl PaymentProvider {
     pub async fn authorise(&self, charge: Charge<'_>) -> Result<Authorisation, PaymentError> {
         match self {
             Self::Sandbox(sandbox) => std::future::ready(sandbox.authorise(charge)).await,
+            Self::Stripe(stripe) => stripe.authorise(charge).await,
         }
     }
 
@@ -209,6 +216,7 @@ impl PaymentProvider {
             Self::Sandbox(sandbox) => {
                 std::future::ready(sandbox.confirm_action(charge, reference, answer)).await
             }
+            Self::Stripe(stripe) => stripe.confirm_action(charge, reference).await,
         }
     }
 
@@ -217,6 +225,7 @@ impl PaymentProvider {
     pub async fn look_up(&self, look_up: LookUp<'_>) -> Result<Authorisation, PaymentError> {
         match self {
             Self::Sandbox(sandbox) => std::future::ready(sandbox.look_up(look_up)).await,
+            Self::Stripe(stripe) => stripe.look_up(look_up).await,
         }
     }
 
@@ -224,6 +233,7 @@ impl PaymentProvider {
     pub async fn client_secret(&self, reference: &str) -> Result<ClientSecret, PaymentError> {
         match self {
             Self::Sandbox(_) => std::future::ready(Ok(sandbox::client_secret(reference))).await,
+            Self::Stripe(stripe) => stripe.client_secret(reference).await,
         }
     }
 
@@ -238,6 +248,7 @@ impl PaymentProvider {
             Self::Sandbox(sandbox) => {
                 std::future::ready(sandbox.capture(reference, amount, key)).await
             }
+            Self::Stripe(stripe) => stripe.capture(reference, amount, key).await,
         }
     }
 
@@ -248,6 +259,7 @@ impl PaymentProvider {
                 sandbox.void(reference, key);
                 std::future::ready(Ok(())).await
             }
+            Self::Stripe(stripe) => stripe.void(reference, key).await,
         }
     }
 
@@ -255,6 +267,7 @@ impl PaymentProvider {
     pub async fn refund(&self, refund: Refund<'_>) -> Result<Refunded, PaymentError> {
         match self {
             Self::Sandbox(sandbox) => std::future::ready(Ok(sandbox.refund(refund))).await,
+            Self::Stripe(stripe) => stripe.refund(refund).await,
         }
     }
 
@@ -271,16 +284,15 @@ impl PaymentProvider {
                 let found = sandbox.look_up_refund(refund, asked_at, now);
                 std::future::ready(Ok(Some(found))).await
             }
+            Self::Stripe(stripe) => stripe.look_up_refund(refund).await,
         }
     }
 
     /// The provider's books about one payment. None where the provider keeps none.
     pub async fn statement(&self, reference: &str) -> Result<Option<Statement>, PaymentError> {
         match self {
-            Self::Sandbox(_) => {
-                let _ = reference;
-                std::future::ready(Ok(None)).await
-            }
+            Self::Sandbox(_) => Ok(None),
+            Self::Stripe(stripe) => stripe.statement(reference).await,
         }
     }
 
@@ -292,10 +304,8 @@ impl PaymentProvider {
         after: Option<&str>,
     ) -> Result<StatementPage, PaymentError> {
         match self {
-            Self::Sandbox(_) => {
-                let _ = (since, after);
-                std::future::ready(Ok(StatementPage::default())).await
-            }
+            Self::Sandbox(_) => Ok(StatementPage::default()),
+            Self::Stripe(stripe) => stripe.statements(since, after).await,
         }
     }
 
@@ -307,10 +317,8 @@ impl PaymentProvider {
         after: Option<&str>,
     ) -> Result<EventPage, PaymentError> {
         match self {
-            Self::Sandbox(_) => {
-                let _ = (since, after);
-                std::future::ready(Ok(EventPage::default())).await
-            }
+            Self::Sandbox(_) => Ok(EventPage::default()),
+            Self::Stripe(stripe) => stripe.events(since, after).await,
         }
     }
 }

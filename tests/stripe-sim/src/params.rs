@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::answer::Refused;
 
-/// The parameters of one request; a repeated key counts once, the last.
+/// The parameters of one request.
 #[derive(Debug)]
-pub(crate) struct Params(BTreeMap<String, String>);
+pub(crate) struct Params(Vec<(String, String)>);
 
 /// Most characters of a metadata value, by Stripe's documentation.
 const METADATA_CHARS_MAX: usize = 500;
@@ -17,7 +17,8 @@ impl Params {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        let last = self.0.iter().rev().find(|(key, _)| key == name);
+        last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     pub(crate) fn is(&self, name: &str, value: &str) -> bool {
@@ -60,16 +61,16 @@ impl Params {
     /// Values of `name[]`, or `name[0]`, `name[1]` and so on.
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let open = format!("{name}[");
-        let of_list = |(key, _): &(&String, &String)| key.starts_with(&open);
+        let of_list = |(key, _): &&(String, String)| key.starts_with(&open);
         self.0.iter().filter(of_list).map(|(_, value)| value.clone()).collect()
     }
 
     /// Refuses parameters that nothing here knows: a typing error must not pass unnoticed.
     pub(crate) fn only(&self, known: &[&str]) -> Result<(), Refused> {
         let base = |name: &str| name.split('[').next().unwrap_or_default().to_owned();
-        match self.0.keys().find(|name| !known.contains(&base(name).as_str())) {
+        match self.0.iter().find(|(name, _)| !known.contains(&base(name).as_str())) {
             None => Ok(()),
-            Some(name) => {
+            Some((name, _)) => {
                 let message = format!("Received unknown parameter: {name}");
                 Err(Refused::invalid("parameter_unknown", name, &message))
             }

@@ -141,10 +141,10 @@ async fn stripe(
     };
     let mut inside = shared.lock();
     let now = inside.now();
-    respond(inside.simulator.handle(&request, now))
+    respond(inside.simulator.handle(&request, now), now)
 }
 
-fn respond(reply: Reply) -> Response<Body> {
+fn respond(reply: Reply, now: i64) -> Response<Body> {
     if reply.lost {
         // Whoever reads the body sees the connection break.
         let broken =
@@ -155,6 +155,11 @@ fn respond(reply: Reply) -> Response<Body> {
     let mut response = (status, Json(reply.body)).into_response();
     let headers = response.headers_mut();
     headers.insert("request-id", header::HeaderValue::from_static("req_simulated"));
+    let date = chrono::DateTime::from_timestamp(now, 0).unwrap_or_default();
+    let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = date.parse() {
+        headers.insert(header::DATE, date);
+    }
     if reply.replayed {
         headers.insert("idempotent-replayed", header::HeaderValue::from_static("true"));
     }
