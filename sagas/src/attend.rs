@@ -4,12 +4,16 @@
 //! What they say is never believed: it is a reason to look. So it does not matter how often it is
 //! said, in which order, or by whom, and a forged word does nothing but cost a look.
 
-use event_schemas::ids::{PaymentId, RefundId, StoreId};
-use providers::payment::PaymentProvider;
+use commands::{
+    checkout,
+    payment::{self, PaymentStatus},
+};
+use event_schemas::ids::{CheckoutId, PaymentId, RefundId, StoreId};
+use providers::payment::{ClientSecret, PaymentError, PaymentProvider};
 
 use crate::{
     DriveError, SagaCtx,
-    checkout::{Drive, Heard, drive_checkout, drive_payment},
+    checkout::{Drive, Heard, drive_checkout, drive_payment, within_deadline},
     refund::{self, drive_order},
 };
 
@@ -59,6 +63,30 @@ pub async fn attend_payment(
         Heard::Absent => Attended::Ignored { why: "the provider has no such payment" },
         Heard::Told => Attended::Ignored { why: "nothing is new" },
     })
+}
+
+/// What the shopper's browser needs to go on with the provider directly, if the payment under way
+/// waits for that. Fetched when it is shown, to that shopper alone, and stored nowhere.
+pub async fn client_secret(
+    ctx: &SagaCtx,
+    store_id: StoreId,
+    checkout_id: CheckoutId,
+) -> Result<Option<ClientSecret>, DriveError> {
+    let checkout = checkout::load(&ctx.commands, store_id, checkout_id).await?.state;
+    let Some(attempt) = checkout.attempts.last() else { return Ok(None) };
+    let payment = payment::load(&ctx.commands, store_id, attempt.payment_id).await?.state;
+    let (PaymentStatus::ActionRequired, Some(reference)) =
+        (payment.status, &payment.provider_reference)
+    else {
+        return Ok(None);
+    };
+    let provider = ctx.provider(store_id).await?;
+    let secret = within_deadline(provider.client_secret(reference)).await;
+    let unsaid = |error: PaymentError| DriveError::Failed {
+        step: "client_secret",
+        detail: error.to_string(),
+    };
+    secret.map(Some).map_err(unsaid)
 }
 
 /// The sandbox keeps no books: of a payment that was captured or given up it knows only what it

@@ -132,7 +132,7 @@ pub enum Step {
 
 /// The next step. Pure.
 pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
-    let Situation { checkout, payment, .. } = situation;
+    let Situation { checkout, .. } = situation;
     match &checkout.phase {
         Phase::Reserving if checkout.hold_ended(now) => Step::Compensate(FailureCause::Expired),
         Phase::Reserving => Step::ReserveStock,
@@ -143,9 +143,9 @@ pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
         Phase::Paying { waiting, .. } => pay(situation, *waiting, now),
         Phase::Completing { .. } => complete(situation, now),
         Phase::Compensating { .. } => compensate(situation, now),
-        // Only if two processes drove it at once: one undid, the other was still asking.
-        // Or if a slow payment was still being processed.
-        Phase::Failed { .. } if payment.is_open() => undo_payment(situation, now),
+        // A slow payment was still being processed; or two processes drove it at once: one undid,
+        // the other was still asking.
+        Phase::Failed { .. } if !is_paid(&situation.order) => undo_payment(situation, now),
         Phase::Absent | Phase::Completed { .. } | Phase::Failed { .. } => Step::Done,
     }
 }
@@ -284,7 +284,7 @@ fn compensate(situation: &Situation, now: DateTime<Utc>) -> Step {
         return Step::ReleaseStock;
     }
     // Sending that money back is part of the order's cancellation.
-    if order.is_some_and(|order| order.paid.is_some()) {
+    if is_paid(&situation.order) {
         return Step::Fail;
     }
     // The shopper is told now and not in days; if the money comes, it goes back.
@@ -296,6 +296,10 @@ fn compensate(situation: &Situation, now: DateTime<Utc>) -> Step {
         Step::Done => Step::Fail,
         step => step,
     }
+}
+
+fn is_paid(order: &Order) -> bool {
+    order.placed.as_ref().is_some_and(|order| order.paid.is_some())
 }
 
 /// What is left to do until nothing of the shopper's money is reserved or taken.

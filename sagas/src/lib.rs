@@ -25,7 +25,7 @@ mod order_number;
 pub mod refund;
 pub mod runner;
 
-pub use attend::{Attended, attend_payment};
+pub use attend::{Attended, attend_payment, client_secret};
 pub use checkout::{drive_checkout, drive_payment};
 pub use refund::drive_order;
 pub use runner::{drain, drive_to_rest, lease, pass_over, run};

@@ -142,6 +142,26 @@ fn three_d_secure_is_asked_for_and_answered() {
 }
 
 #[test]
+fn a_shopper_who_pays_on_the_providers_form_is_told_what_it_needs_and_nobody_else() {
+    story(async |app: App| {
+        let product = app.product("Form bar", 500, 1).await;
+        let checkout = app.begin(&product.variant_id, 1).await.text("/id");
+        let path = format!("/api/v1/checkouts/{checkout}/complete");
+        let method = json!({ "payment_method": "confirm_with_provider" });
+        let asked = app.post(&path, &method).await;
+        assert_eq!(asked.text("/status"), "action_required", "{:#}", asked.body);
+        assert_eq!(asked.text("/required_action"), "confirm");
+        assert!(asked.text("/client/client_secret").contains("secret"), "{:#}", asked.body);
+        let read = app.get(&format!("/api/v1/checkouts/{checkout}")).await;
+        assert_eq!(read.body["client"], json!(null));
+        let path = format!("/api/v1/checkouts/{checkout}/confirm-action");
+        let done = app.post(&path, &json!({ "answer": "pass" })).await;
+        assert_eq!(done.text("/status"), "completed", "{:#}", done.body);
+        assert_eq!(done.body["client"], json!(null));
+    });
+}
+
+#[test]
 fn a_time_out_is_looked_up_and_never_taken_for_a_refusal() {
     story(async |app: App| {
         let product = app.product("Slow bar", 500, 2).await;

@@ -84,6 +84,10 @@ async fn begin(
 
 /// Pays: reserves the money, makes the order, takes the money.
 ///
+/// With `"payment_method": "confirm_with_provider"` the shopper chooses how to pay on the provider's
+/// own form: the answer has status `action_required` and what the form needs in `client`; when the
+/// shopper comes back, `POST …/confirm-action`. The provider says so too; whoever is first counts.
+///
 /// `402 payment_declined` with `advice` if the card is refused: the stock stays held, try another.
 /// Completing what is completed answers the order again.
 #[utoipa::path(post, path = "/api/v1/checkouts/{checkout_id}/complete", tag = "checkouts",
@@ -205,7 +209,11 @@ impl Journey {
             Some(view) => view,
             None => not_before(self.load(state).await?, done.position),
         };
-        Ok(answer(asked, view, done.replayed))
+        let secret = match (asked, view.required_action) {
+            (Asked::Pay, Some(_)) => state.driver.client_secret(self).await,
+            _ => None,
+        };
+        Ok(answer(asked, (view, secret), done.replayed))
     }
 
     /// The checkout as it is now.
@@ -215,7 +223,7 @@ impl Journey {
         asked: Asked,
         replayed: bool,
     ) -> Result<Response, Problem> {
-        Ok(answer(asked, self.load(state).await?, replayed))
+        Ok(answer(asked, (self.load(state).await?, None), replayed))
     }
 
     async fn load(self, state: &WriteState) -> Result<CheckoutView, Problem> {
@@ -230,7 +238,7 @@ impl Journey {
         let view = view.map_err(|error| problem(CommandError::Store(error)))?;
         match view {
             Some(view) if view.status == CheckoutStatus::Completed => {
-                Ok(answer(Asked::Pay, view, false))
+                Ok(answer(Asked::Pay, (view, None), false))
             }
             Some(view) => {
                 let problem = problem::not_answered(error);

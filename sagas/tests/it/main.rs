@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn freely and make their own ids")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod attend;
 mod buying;
 mod crash;
 mod db;

@@ -1,6 +1,6 @@
 //! The runner: wakes up, shares, hands over, takes over.
 
-use chrono::Duration;
+use chrono::{DateTime, Duration, Utc};
 use commands::checkout::{self, CheckoutStatus};
 use tokio::{sync::watch, time::timeout};
 
@@ -65,6 +65,52 @@ async fn a_leased_checkout_is_left_to_its_owner_until_the_lease_ends() {
     shop.advance(Duration::seconds(30));
     shop.drain().await;
     assert_eq!(shop.status(lost).await, CheckoutStatus::Completed);
+}
+
+/// Where requests drive what they begin, runners leave it to them, and take up what is left.
+#[tokio::test]
+async fn runners_leave_a_checkout_to_its_request_for_the_length_of_the_grace() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 3).await;
+    let runners = sagas::SagaCtx { grace: sagas::GRACE, ..shop.ctx.clone() };
+    let drain = async || sagas::drain(&runners).await.unwrap();
+
+    // Begun, and its process died with it.
+    let left = shop.try_begin("left", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+    assert_eq!(drain().await, 0);
+    shop.advance(sagas::GRACE - Duration::milliseconds(1));
+    assert_eq!(drain().await, 0);
+    assert_eq!(shop.status(left).await, CheckoutStatus::Reserving);
+    shop.advance(Duration::milliseconds(1));
+    assert_eq!(drain().await, 1);
+    assert_eq!(shop.status(left).await, CheckoutStatus::Completed);
+    assert_eq!(due(&shop, left).await, None);
+
+    // Driven by its request until it waits for the shopper: looked at a minute later, and then when
+    // its hold ends.
+    let waiting = shop.try_begin("waiting", &[(bar, 1)], None).await.unwrap();
+    let began = shop.now();
+    sagas::drive_checkout(&runners, shop.store_id, waiting).await.unwrap();
+    assert_eq!(drain().await, 0);
+    assert_eq!(due(&shop, waiting).await, Some(began + Duration::minutes(1)));
+    shop.advance(Duration::seconds(59));
+    assert_eq!(drain().await, 0);
+    shop.advance(Duration::seconds(1));
+    assert_eq!(drain().await, 1);
+    assert_eq!(due(&shop, waiting).await, Some(began + checkout::HOLD));
+
+    // Driven by its request to the end: there is nothing to look at.
+    let done = shop.try_begin("done", &[(bar, 1)], Some("sbx_ok")).await.unwrap();
+    sagas::drive_checkout(&runners, shop.store_id, done).await.unwrap();
+    assert_eq!(shop.status(done).await, CheckoutStatus::Completed);
+    assert_eq!(drain().await, 0);
+    assert_eq!(due(&shop, done).await, None);
+}
+
+/// When a runner comes to a checkout.
+async fn due(shop: &Shop, id: event_schemas::ids::CheckoutId) -> Option<DateTime<Utc>> {
+    let sql = "SELECT due_at FROM process.work WHERE id = $1";
+    sqlx::query_scalar(sql).bind(id.0).fetch_optional(&shop.db.process).await.unwrap()
 }
 
 #[tokio::test]

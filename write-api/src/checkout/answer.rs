@@ -11,6 +11,7 @@ use event_schemas::ids::{CheckoutId, LineId, OrderId, ProductId, VariantId};
 use event_schemas::money::Money;
 use event_schemas::order::{Charge, ChargeKind, OrderLine};
 use event_schemas::payment::{DeclineAdvice, PaymentAction};
+use providers::payment::ClientSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -39,6 +40,10 @@ pub(super) struct CheckoutBody {
     last_decline: Option<DeclineBody>,
     /// What the shopper has to do: then `POST …/confirm-action`.
     required_action: Option<PaymentAction>,
+    /// What the shopper's browser needs for that, in the answer to `POST …/complete` alone. Asked of
+    /// the provider for this answer and stored nowhere; none if the provider did not say it in time:
+    /// repeat the request.
+    client: Option<ClientBody>,
     /// Why it came to nothing.
     failure: Option<FailureCause>,
     /// Version, as in `ETag`.
@@ -89,6 +94,29 @@ struct DeclineBody {
     advice: DeclineAdvice,
 }
 
+/// What a browser needs to go on with a payment at the provider directly.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProviderClient)]
+struct ClientBody {
+    /// Lets its holder confirm this one payment: for the shopper alone.
+    client_secret: String,
+    /// Names the merchant's account to the provider's script.
+    publishable_key: Option<String>,
+}
+
+impl std::fmt::Debug for ClientBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBody").finish_non_exhaustive()
+    }
+}
+
+impl ClientBody {
+    fn new(secret: ClientSecret) -> ClientBody {
+        let ClientSecret { client_secret, publishable_key } = secret;
+        ClientBody { client_secret, publishable_key }
+    }
+}
+
 /// What the client wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -99,10 +127,14 @@ pub(super) enum Asked {
 }
 
 /// The answer to what was `asked`: the checkout, or the problem that it came to.
-pub(super) fn answer(asked: Asked, view: CheckoutView, replayed: bool) -> Response {
+pub(super) fn answer(
+    asked: Asked,
+    (view, secret): (CheckoutView, Option<ClientSecret>),
+    replayed: bool,
+) -> Response {
     let headers = (Etag(view.version), Position(view.position), Replayed(replayed));
     match outcome(asked, &view) {
-        Ok(status) => (status, headers, Json(CheckoutBody::new(view))).into_response(),
+        Ok(status) => (status, headers, Json(CheckoutBody::new(view, secret))).into_response(),
         Err(problem) => (headers, problem).into_response(),
     }
 }
@@ -125,7 +157,7 @@ fn outcome(asked: Asked, view: &CheckoutView) -> Result<StatusCode, Problem> {
 }
 
 impl CheckoutBody {
-    fn new(view: CheckoutView) -> CheckoutBody {
+    fn new(view: CheckoutView, secret: Option<ClientSecret>) -> CheckoutBody {
         let number = view.order_number;
         CheckoutBody {
             id: view.checkout_id,
@@ -139,6 +171,7 @@ impl CheckoutBody {
                 .last_decline
                 .map(|decline| DeclineBody { code: decline.code, advice: decline.advice }),
             required_action: view.required_action,
+            client: secret.map(ClientBody::new),
             failure: view.failure,
             version: view.version,
             position: view.position,

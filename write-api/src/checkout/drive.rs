@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use api_kit::Problem;
 use event_schemas::ids::StoreId;
 use fail::fail_point;
-use providers::payment::PaymentProvider;
+use providers::payment::{ClientSecret, PaymentProvider};
 use sagas::{SagaCtx, drive_checkout};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
@@ -25,6 +25,9 @@ const AT_ONCE: usize = 64;
 /// When to try again if it cannot be read who moves a store's money: as long as a database takes to
 /// come back.
 const PROVIDER_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Longest wait for what the shopper's browser needs; providers answer within half a second.
+const SECRET_WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Drives processes of checkouts. Cheap to clone; all clones share the bound.
 #[derive(Clone, Debug)]
@@ -48,6 +51,21 @@ impl Driver {
             tracing::error!(%store_id, "no payment provider: {error}");
             Problem::unavailable(PROVIDER_RETRY_AFTER)
         })
+    }
+
+    /// What the shopper's browser needs to go on with the provider directly. None if the provider
+    /// does not say it in time: a repeat of the request gets it.
+    pub(super) async fn client_secret(&self, journey: Journey) -> Option<ClientSecret> {
+        let until = Instant::now() + journey.deadline.within(SECRET_WAIT_MAX);
+        let asked = sagas::client_secret(&self.saga, journey.store_id, journey.id);
+        match timeout_at(until, asked).await {
+            Ok(Ok(secret)) => secret,
+            Ok(Err(error)) => {
+                tracing::warn!(checkout = %journey.id, "no client secret: {error}");
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// Carries a checkout on as far as it goes. Returns then, or at `until`; what is under way is
