@@ -157,7 +157,7 @@ pub fn pool_options(connections_max: u32) -> PgPoolOptions {
 fn options_of(role: Role, connections_max: u32) -> PgPoolOptions {
     let options = pool_options(connections_max);
     match role {
-        Role::Owner | Role::Writer | Role::Process | Role::Projector => options,
+        Role::Owner | Role::Writer | Role::Process | Role::Projector | Role::Vault => options,
         Role::Reader => options
             .after_connect(|conn, _| Box::pin(async { begin_snapshot(conn).await.map(drop) }))
             .before_acquire(|conn, _| Box::pin(begin_snapshot(conn)))
