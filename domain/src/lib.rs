@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here performs I/O, knows the time or makes an id; all of that arrives in
 //! the command.
 
+pub mod cart;
 pub mod catalog;
 pub mod checkout;
 pub mod inventory;
