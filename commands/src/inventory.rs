@@ -55,6 +55,17 @@ pub(crate) async fn seems_enough(
     ctx.engine.glance(&STOCK_ITEM, (intent.store_id.0, variant_id.0), enough).await
 }
 
+/// Units that could be bought now, as far as this process knows. Mostly free of round trips.
+pub(crate) async fn seems_available(
+    ctx: &Ctx,
+    store_id: StoreId,
+    variant_id: VariantId,
+) -> Result<u64, StoreError> {
+    let now = ctx.now();
+    let available = |item: &StockItem| item.available(now);
+    ctx.engine.glance(&STOCK_ITEM, (store_id.0, variant_id.0), available).await
+}
+
 /// Refused with [`StockItemError::InsufficientStock`] if fewer units are left to sell, and does
 /// nothing otherwise. One round trip, shared with others who ask at the same time.
 ///

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+pub mod cart;
 pub mod catalog;
 pub mod checkout;
 pub mod error;

@@ -4,7 +4,8 @@ use api_kit::{Api, FieldError, Limit, PageLinks, Paging, Permission, Problem, Qu
 use axum::Json;
 use chrono::{DateTime, Utc};
 use event_schemas::ids::{
-    ActorId, AdjustmentId, CheckoutId, CommandId, EventId, OrderId, PaymentId, ProductId, VariantId,
+    ActorId, AdjustmentId, CartId, CheckoutId, CommandId, EventId, OrderId, PaymentId, ProductId,
+    VariantId,
 };
 use event_schemas::metadata::Metadata;
 use event_schemas::upcast;
@@ -34,6 +35,7 @@ pub(crate) fn api() -> Api<Reads> {
 enum EventCategory {
     Product,
     StockItem,
+    Cart,
     Checkout,
     Order,
     RefundAdjustment,
@@ -45,6 +47,7 @@ impl EventCategory {
         match self {
             EventCategory::Product => "product",
             EventCategory::StockItem => "stock_item",
+            EventCategory::Cart => "cart",
             EventCategory::Checkout => "checkout",
             EventCategory::Order => "order",
             EventCategory::RefundAdjustment => "refund_adjustment",
@@ -331,6 +334,7 @@ fn stream_name(category: &str, id: Uuid) -> String {
     match category {
         "product" => ProductId(id).to_string(),
         "stock_item" => VariantId(id).to_string(),
+        "cart" => CartId(id).to_string(),
         "checkout" => CheckoutId(id).to_string(),
         "order" => OrderId(id).to_string(),
         "refund_adjustment" => AdjustmentId(id).to_string(),
@@ -359,11 +363,12 @@ fn stream<'de, D: serde::Deserializer<'de>>(
     let id = None
         .or_else(|| text.parse::<ProductId>().ok().map(|id| ("product", id.0)))
         .or_else(|| text.parse::<VariantId>().ok().map(|id| ("stock_item", id.0)))
+        .or_else(|| text.parse::<CartId>().ok().map(|id| ("cart", id.0)))
         .or_else(|| text.parse::<CheckoutId>().ok().map(|id| ("checkout", id.0)))
         .or_else(|| text.parse::<OrderId>().ok().map(|id| ("order", id.0)))
         .or_else(|| text.parse::<AdjustmentId>().ok().map(|id| ("refund_adjustment", id.0)))
         .or_else(|| text.parse::<PaymentId>().ok().map(|id| ("payment", id.0)));
-    let detail = "must be an id that starts with prd_, var_, chk_, ord_, adj_ or pay_";
+    let detail = "must be an id that starts with prd_, var_, crt_, chk_, ord_, adj_ or pay_";
     id.map(Some).ok_or_else(|| serde::de::Error::custom(detail))
 }
 

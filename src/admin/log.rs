@@ -4,7 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use event_schemas::{
-    ids::{ActorId, CheckoutId, EventId, OrderId, PaymentId, ProductId, StoreId, VariantId},
+    ids::{
+        ActorId, CartId, CheckoutId, EventId, OrderId, PaymentId, ProductId, StoreId, VariantId,
+    },
     upcast,
 };
 use event_store::{Recorded, check, read};
@@ -203,6 +205,7 @@ fn stream_of(text: &str) -> Option<(&'static str, Uuid)> {
     match prefix {
         ProductId::PREFIX => Some(("product", text.parse::<ProductId>().ok()?.0)),
         VariantId::PREFIX => Some(("stock_item", text.parse::<VariantId>().ok()?.0)),
+        CartId::PREFIX => Some(("cart", text.parse::<CartId>().ok()?.0)),
         CheckoutId::PREFIX => Some(("checkout", text.parse::<CheckoutId>().ok()?.0)),
         OrderId::PREFIX => Some(("order", text.parse::<OrderId>().ok()?.0)),
         PaymentId::PREFIX => Some(("payment", text.parse::<PaymentId>().ok()?.0)),
@@ -219,6 +222,7 @@ pub(super) fn stream_text(category: &str, id: Uuid) -> String {
     match category {
         "product" => ProductId(id).to_string(),
         "stock_item" => VariantId(id).to_string(),
+        "cart" => CartId(id).to_string(),
         "checkout" => CheckoutId(id).to_string(),
         "order" => OrderId(id).to_string(),
         "payment" => PaymentId(id).to_string(),

@@ -5,6 +5,7 @@ mod analytics;
 mod app;
 mod architecture;
 mod cache;
+mod cart;
 mod catalog;
 mod checkout;
 mod edge;

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::routes;
 
 use crate::WriteState;
+use crate::cart_problem::problem as cart_problem;
 use crate::sender::{KeyedSender, Sender};
 
 mod answer;
@@ -44,7 +45,7 @@ pub(crate) fn api() -> Api<WriteState> {
         .classed(Class::Normal, CheckoutsRead, routes!(get))
 }
 
-/// Begins a checkout: prices its lines and holds their stock for 15 minutes.
+/// Begins a checkout of a cart or of some lines: prices them and holds their stock for 15 minutes.
 #[utoipa::path(post, path = "/api/v1/checkouts", tag = "checkouts",
     params(api_kit::headers::RequiredCommand),
     request_body = BeginCheckout,
@@ -58,19 +59,22 @@ async fn begin(
     KeyedSender(sender): KeyedSender,
     Body { value, digest }: Body<BeginCheckout>,
 ) -> Result<Response, Problem> {
-    let new = value.into_checkout()?;
+    // A cart is refused before anybody waits for it; what is bought is what it has in the end.
+    let intent = sender.intent(&digest);
+    let new = commands::cart::gather(&state.ctx, &intent, value.into_checkout()?).await;
+    let new = new.map_err(cart_problem)?;
     let variants = new.lines.iter().map(|line| line.variant_id).take(use_case::LINES_MAX).collect();
     // Kept until the process rests: what it does then is what the turn is for.
     let _turns = state.crowd.turns(sender.store_id(), variants, sender.deadline()).await?;
     // It begins now and not when it came to the end of the line: what a runner leaves to whoever
     // began it counts from here.
-    let intent = Intent { at: state.ctx.now(), ..sender.intent(&digest) };
+    let intent = Intent { at: state.ctx.now(), ..intent };
     let short = use_case::shortages(&state.ctx, &intent, &new.lines).await.map_err(problem)?;
     if !short.is_empty() {
         return Err(problem::insufficient_stock(&short));
     }
-    let begun = use_case::begin(&state.ctx, &intent, new).await;
-    let begun = begun.map_err(problem::not_begun)?;
+    let begun = commands::cart::begin_checkout(&state.ctx, &intent, new).await;
+    let begun = begun.map_err(problem::not_checked_out)?;
     let journey = Journey::of(&sender, begun.checkout_id);
     let mut response = journey.rested(&state, Asked::Begin, begun.done).await?;
     if response.status().is_success() {

@@ -9,6 +9,8 @@ use sagas::SagaCtx;
 use vault::Vault;
 
 mod answer;
+mod cart;
+mod cart_problem;
 mod catalog;
 mod checkout;
 mod inventory;
@@ -41,6 +43,7 @@ impl WriteState {
 /// Every command, and the checkout as the write side knows it, under `/api/v1`.
 pub fn api() -> Api<WriteState> {
     Api::new()
+        .merge(cart::api())
         .merge(catalog::api())
         .merge(inventory::api())
         .merge(checkout::api())

@@ -108,6 +108,18 @@ pub const CODES: &[Code] = &[
     ),
     row("stock_not_found", 404, "There is no stock of this", "Receive stock of the variant first."),
     row(
+        "cart_not_found",
+        404,
+        "There is no such cart",
+        "Check the id; it may belong to another store.",
+    ),
+    row(
+        "cart_item_not_found",
+        404,
+        "The cart has no such item",
+        "Add it; cart says what is there.",
+    ),
+    row(
         "checkout_not_found",
         404,
         "There is no such checkout",
@@ -186,6 +198,19 @@ pub const CODES: &[Code] = &[
         "Show the shopper the new total and complete again.",
     ),
     row("reservation_expired", 409, "The reservation has expired", "Begin a new checkout."),
+    row(
+        "cart_closed",
+        409,
+        "The cart takes no changes",
+        "Abandon the checkout it names to go on, use the cart it was merged into, or start another.",
+    ),
+    row("cart_full", 409, "The cart has too many lines", "Take some out, or check out first."),
+    row(
+        "cart_of_other_customer",
+        409,
+        "The cart belongs to another customer",
+        "Start a cart for this customer.",
+    ),
     row("product_archived", 409, "The product is archived", "Create a new product."),
     row(
         "product_not_publishable",

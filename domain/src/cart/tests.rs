@@ -71,7 +71,9 @@ fn a_cart_starts_once_and_takes_what_is_put_into_it() {
 #[test]
 fn more_of_the_same_is_one_line() {
     let mut cart = Cart::default();
-    [started(), added(bar(), 2), added(bar(), 3)].into_iter().for_each(|event| cart.apply(event));
+    for event in [started(), added(bar(), 2), added(bar(), 3)] {
+        cart.apply(event);
+    }
     let line = CartLine { variant_id: bar(), quantity: 5, unit_price: gbp(450) };
     assert_eq!(cart.lines, [line]);
 }

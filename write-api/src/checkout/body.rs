@@ -4,7 +4,7 @@ use std::fmt;
 
 use api_kit::{FieldError, Problem, Validation};
 use commands::checkout::{NewCheckout, NewLine};
-use event_schemas::ids::VariantId;
+use event_schemas::ids::{CartId, VariantId};
 use event_schemas::order::Channel;
 use providers::payment::{PaymentProvider, is_card_number};
 use serde::de::Error as _;
@@ -17,7 +17,8 @@ const CUSTOMER_CHARS_MAX: usize = 255;
 /// Characters of a country: the longest official name has fewer.
 const COUNTRY_CHARS_MAX: usize = 64;
 
-/// What shall be bought. Prices are the store's: there is no field to send one.
+/// What shall be bought: either `lines` or what is in a cart. Prices are the store's: there is no
+/// field to send one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({
@@ -26,8 +27,12 @@ const COUNTRY_CHARS_MAX: usize = 64;
 }))]
 pub(super) struct BeginCheckout {
     /// 1 to 100.
-    lines: Vec<BeginLine>,
-    /// Your own reference of the customer; no name, no address. None for a guest.
+    lines: Option<Vec<BeginLine>>,
+    /// The cart, which takes no more items from then on. If the checkout comes to nothing, it does
+    /// again.
+    cart_id: Option<CartId>,
+    /// Your own reference of the customer; no name, no address. None for a guest, and with a cart,
+    /// which knows its own.
     customer_reference: Option<String>,
     /// Country the order goes to.
     country: Option<String>,
@@ -57,17 +62,22 @@ impl BeginCheckout {
                 check.refuse(FieldError::field(pointer, "too_long", detail));
             }
         }
+        let either = self.lines.is_some() != self.cart_id.is_some();
+        let code = if self.lines.is_some() { "conflict" } else { "missing" };
+        check.that(either, "/lines", code, "send either lines or cart_id");
+        let theirs = self.cart_id.is_some() && self.customer_reference.is_some();
+        check.that(!theirs, "/customer_reference", "conflict", "the cart knows its own");
         check.finish()?;
         let line = |line: BeginLine| {
             let BeginLine { variant_id, quantity } = line;
             NewLine { variant_id, quantity, unit_price: None }
         };
         Ok(NewCheckout {
-            lines: self.lines.into_iter().map(line).collect(),
+            lines: self.lines.into_iter().flatten().map(line).collect(),
             charges: Vec::new(),
             customer_reference: self.customer_reference,
             country: self.country,
-            cart_id: None,
+            cart_id: self.cart_id,
             coupons: vec![],
             channel: Channel::Api,
             order_number: None,

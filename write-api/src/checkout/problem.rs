@@ -2,6 +2,7 @@
 
 use api_kit::{FieldError, Problem};
 use commands::CommandError;
+use commands::cart::CheckOutError;
 use commands::checkout::{
     ATTEMPTS_MAX, AnswerError, BeginError, CheckoutError, Decline, LineError, LineProblem,
 };
@@ -9,6 +10,7 @@ use commands::payment::PaymentError;
 use event_schemas::checkout::{FailureCause, Shortage};
 use serde_json::{Value, json};
 
+use crate::cart_problem::problem as cart_problem;
 use crate::refusal;
 
 pub(super) fn problem(error: CommandError<CheckoutError>) -> Problem {
@@ -36,6 +38,14 @@ pub(super) fn rejected(error: CheckoutError) -> Problem {
         }
         E::AlreadyCompleted => Problem::new("already_completed"),
         E::AlreadyFailed => Problem::new("checkout_failed"),
+    }
+}
+
+/// Why no checkout was made of a cart, or of lines.
+pub(super) fn not_checked_out(error: CheckOutError) -> Problem {
+    match error {
+        CheckOutError::Cart(error) => cart_problem(error),
+        CheckOutError::Begin(error) => not_begun(error),
     }
 }
 
