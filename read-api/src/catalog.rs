@@ -17,10 +17,12 @@ use crate::reads::Reads;
 use crate::value;
 
 mod body;
+mod export;
 mod index;
 mod search;
 mod suggest;
 
+pub(crate) use export::ExportedProducts;
 pub(crate) use index::{At, ProductIndex};
 
 use ::search::{Filter, Found, PageOf, Place, Sort, Text};
@@ -30,6 +32,7 @@ pub(crate) fn api() -> Api<Reads> {
     Api::new()
         .merge(search::api())
         .merge(suggest::api())
+        .route(Permission::ProductsRead, routes!(export::export))
         .route(Permission::ProductsRead, cached(routes!(list)))
         .route(Permission::ProductsRead, cached(routes!(get)))
         .route(Permission::ProductsRead, cached(routes!(by_handle)))

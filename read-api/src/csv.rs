@@ -15,19 +15,31 @@ const CUTS: [char; 4] = [';', '\t', '\r', '\n'];
 /// One line. What a spreadsheet would take for a formula, wherever it may cut, gets `'` in front,
 /// which shows that it is a text.
 pub(crate) fn line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
+    of(fields, &CUTS)
+}
+
+/// One line of a file that is taken over again: only what begins like a formula gets `'` in front,
+/// and what begins with `'` another one, so that the import can take it off.
+pub(crate) fn exact_line<'a>(fields: impl IntoIterator<Item = &'a str>) -> String {
+    of(fields, &[])
+}
+
+fn of<'a>(fields: impl IntoIterator<Item = &'a str>, cuts: &[char]) -> String {
     let mut line = String::new();
     for (nth, field) in fields.into_iter().enumerate() {
         if 0 < nth {
             line.push(',');
         }
-        push_field(&mut line, field);
+        push_field(&mut line, field, cuts);
     }
     line.push_str("\r\n");
     line
 }
 
-fn push_field(line: &mut String, field: &str) {
+fn push_field(line: &mut String, field: &str, cuts: &[char]) {
     let formula = (field.starts_with(SKIPPED) || is_formula(field)) && !is_number(field);
+    // Where nothing is cut, it is read again.
+    let formula = formula || (cuts.is_empty() && field.starts_with('\''));
     let quoted = field.contains([',', '"', '\n', '\r']) || field.starts_with(' ');
     if quoted {
         line.push('"');
@@ -40,7 +52,7 @@ fn push_field(line: &mut String, field: &str) {
             line.push('"');
         }
         line.push(letter);
-        if CUTS.contains(&letter) && is_formula(&field[at + letter.len_utf8()..]) {
+        if cuts.contains(&letter) && is_formula(&field[at + letter.len_utf8()..]) {
             line.push('\'');
         }
     }

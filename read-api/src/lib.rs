@@ -13,6 +13,7 @@ mod catalog;
 mod changes;
 mod csv;
 mod events;
+mod export;
 mod follower;
 mod inventory;
 mod live;

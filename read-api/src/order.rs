@@ -18,6 +18,7 @@ mod list;
 pub(crate) mod timeline;
 
 use body::{OrderBody, Parts};
+pub(crate) use export::ExportedOrders;
 
 pub(crate) fn api() -> Api<Reads> {
     Api::new()

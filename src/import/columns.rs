@@ -55,6 +55,7 @@ pub(super) const SHOPIFY_PRODUCTS: Schema = Schema {
         "Status",
     ],
     pattern: shopify_pattern,
+    guarded: true,
 };
 
 /// Columns per market (`Included / Europe`), per sales channel and of the shop's own fields.
@@ -81,4 +82,5 @@ pub(super) const ONLINE_RETAIL: Schema = Schema {
     ],
     optional: &[],
     pattern: |_| false,
+    guarded: false,
 };

@@ -25,6 +25,9 @@ pub(super) struct Schema {
     pub(super) optional: &'static [&'static str],
     /// Columns whose name the shop chose in part, such as `Price / International`.
     pub(super) pattern: fn(&str) -> bool,
+    /// Whether our own export writes such files: `'` in front of what a spreadsheet would take for a
+    /// formula, or of another `'`, is not part of the text.
+    pub(super) guarded: bool,
 }
 
 impl Schema {
@@ -118,7 +121,12 @@ fn read_rows(
         rows += 1;
         match fields(&record, place, columns) {
             Ok(fields) if fields.iter().all(|field| field.trim().is_empty()) => {}
-            Ok(fields) => take(Row { place, columns, fields: &fields }, problems),
+            Ok(mut fields) => {
+                if schema.guarded {
+                    fields.iter_mut().for_each(unguard);
+                }
+                take(Row { place, columns, fields: &fields }, problems);
+            }
             Err(problem) => problems.push(problem),
         }
     }
@@ -126,6 +134,15 @@ fn read_rows(
         (None, _) => Err(Problem::of_file(format!("is empty; {} has a header", schema.name))),
         (Some(_), 0) => Err(Problem::of_file("has a header and no rows; there is nothing to do")),
         (Some(_), _) => Ok(()),
+    }
+}
+
+/// What follows `'` in our own export: see `csv::exact_line` of the query API.
+fn unguard(field: &mut String) {
+    const GUARDED: [char; 13] =
+        ['\'', ' ', '\t', '\r', '\n', '=', '+', '-', '@', '＝', '＋', '－', '＠'];
+    if field.strip_prefix('\'').is_some_and(|rest| rest.starts_with(GUARDED)) {
+        field.remove(0);
     }
 }
 

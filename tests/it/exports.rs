@@ -1,4 +1,4 @@
-//! Orders as a file.
+//! Orders and products as files.
 
 use axum::body::{Body, to_bytes};
 use axum::http::StatusCode;
@@ -80,6 +80,7 @@ fn an_export_is_the_whole_list_and_a_store_has_one_at_a_time() {
             tokio::task::yield_now().await;
         };
         assert_eq!(text(two.into_body()).await.lines().count(), 1_101);
+        products_come_back_as_they_went(&app).await;
     });
 }
 
@@ -102,4 +103,44 @@ fn a_list_can_be_counted() {
         assert_eq!(wrong["code"], "bad_cursor", "a cursor of another order");
         assert_eq!(open("/api/v1/orders").await["total"], serde_json::Value::Null);
     });
+}
+
+/// What is special in a file, a spreadsheet or a shop.
+const PRODUCTS: &str = "\
+Handle,Title,Body (HTML),Vendor,Type,Tags,Published,Option1 Name,Option1 Value,Option2 Name,Option2 Value,Variant SKU,Variant Grams,Variant Inventory Qty,Variant Price,Variant Compare At Price,Variant Barcode,Status
+bar,\"Bar, \"\"70 %\"\"\",\"<p>Dark
+- and =bitter; ;=1</p>\",=Sum,Bars,\"dark, vegan\",TRUE,Size,Small,Nib,Yes,BAR-S,100,12,4.50,5.00,'12,active
+bar,,,,,,,,Large,,No,BAR-L,,0,9.00,,,
+tin,''Nduja tin,,-maker,,,FALSE,Title,Default Title,,,,,3,7.00,,,draft
+idea,@idea,,,,,FALSE,Title,Default Title,,,IDEA,,,,,,draft
+";
+
+/// The lines of each product, by handle, which come in the order they were made in.
+fn products_of(file: &str) -> std::collections::BTreeMap<String, Vec<Vec<String>>> {
+    let mut found = std::collections::BTreeMap::<String, Vec<Vec<String>>>::new();
+    for line in csv::Reader::from_reader(file.as_bytes()).into_records() {
+        let line = line.unwrap();
+        let fields = line.iter().map(ToOwned::to_owned).collect();
+        found.entry(line[0].to_owned()).or_default().push(fields);
+    }
+    found
+}
+
+async fn products_come_back_as_they_went(app: &App) {
+    let path = "/api/v1/products/export.csv";
+    app.import_products_into("first", PRODUCTS.as_bytes()).await;
+    app.project().await;
+    let first = text(app.open("first", path).await.into_body()).await;
+    let products = products_of(&first);
+    assert_eq!(products.values().map(Vec::len).sum::<usize>(), 4, "{first}");
+    assert_eq!(products["bar"][0][1], "Bar, \"70 %\"");
+    assert_eq!(products["bar"][0][3], "'=Sum", "no spreadsheet adds it up");
+    assert_eq!(products["bar"][1][13..17], ["BAR-L", "", "0", "9.00"]);
+
+    app.import_products_into("second", first.as_bytes()).await;
+    app.project().await;
+    let second = text(app.open("second", path).await.into_body()).await;
+    assert_eq!(products_of(&second), products);
+    let draft = text(app.open("second", &format!("{path}?status=draft")).await.into_body()).await;
+    assert_eq!(products_of(&draft).len(), 2);
 }

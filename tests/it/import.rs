@@ -30,11 +30,16 @@ impl App {
     }
 
     async fn import_products(&self, file: &[u8]) -> Report {
+        self.import_products_into(STORE, file).await
+    }
+
+    pub(crate) async fn import_products_into(&self, store: &str, file: &[u8]) -> Report {
         let mut problems = Problems::default();
-        let store = StoreId::of_slug(STORE);
+        let store = StoreId::of_slug(store);
         let catalogue = products::read(file, store, Currency::GBP, &mut problems);
         assert_eq!(problems.to_string(), "");
-        products::take_over(&self.importer(), &catalogue).await.unwrap()
+        let importer = Importer::new(self.saga.clone(), store, Progress::Never);
+        products::take_over(&importer, &catalogue).await.unwrap()
     }
 
     pub(crate) async fn import_orders(&self, file: &[u8]) -> Report {

@@ -159,12 +159,14 @@ impl Reader {
         }
         let listing = &mut self.catalogue.listings[index];
         let option_values = option_values(row, listing.product.options.len())?;
-        let price = price(row, "Variant Price", self.currency)?;
+        // What is not for sale may have no price yet.
+        let unpriced = !listing.published && row.get("Variant Price").is_empty();
+        let price = if unpriced { None } else { Some(price(row, "Variant Price", self.currency)?) };
         let compare_at = match row.get("Variant Compare At Price") {
             "" => None,
             // A former price that is not higher would be no reduction; shops leave such ones over.
             _ => Some(amount::price(row, "Variant Compare At Price", self.currency)?)
-                .filter(|former| former.amount_minor > price.amount_minor),
+                .filter(|former| price.is_some_and(|now| former.amount_minor > now.amount_minor)),
         };
         let variant = NewVariant {
             variant_id: variant_id(self.store, &listing.product.handle, &option_values),
@@ -172,7 +174,7 @@ impl Reader {
             barcode: Some(row.get("Variant Barcode")).filter(|it| !it.is_empty()).map(Into::into),
             option_values,
             weight_g: amount::grams(row, "Variant Grams")?,
-            price: Some(price),
+            price,
             compare_at,
         };
         let quantity = opening(row)?;

@@ -10,6 +10,7 @@ const SCHEMA: Schema = Schema {
     required: &["Code", "Price"],
     optional: &["Title"],
     pattern: |name| name.starts_with("Price / "),
+    guarded: true,
 };
 
 /// Rows as `place: code|price|title`, then what is wrong.
