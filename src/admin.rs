@@ -3,6 +3,7 @@
 pub mod analysts;
 pub mod log;
 pub mod parked;
+pub mod payments;
 pub mod projections;
 pub mod rebuild;
 pub mod vault;

@@ -5,6 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use api_kit::Permission;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod access;
+
+pub use access::{Analysts, Connect, Grant, Payments, Vault, Vendor};
+
 /// The store of the demo shop and of everything that names no other.
 pub const DEFAULT_STORE: &str = "demo";
 
@@ -134,6 +138,9 @@ pub enum Command {
     /// Keys to personal data, and credentials of stores.
     #[command(subcommand)]
     Vault(Vault),
+    /// Stores' accounts at payment providers.
+    #[command(subcommand)]
+    Payments(Payments),
     /// Write data for other programs.
     #[command(subcommand)]
     Export(Export),
@@ -370,35 +377,6 @@ pub enum Log {
     /// Dense positions, contiguous versions, matching hashes, readable payloads. Exits with 1 if
     /// anything is wrong.
     Check,
-}
-
-/// Keys to personal data, and credentials of stores.
-#[derive(Debug, Subcommand)]
-pub enum Vault {
-    /// Put everything under the first of the master keys; the others can be taken away afterwards.
-    Rotate,
-}
-
-/// Who may read which store with SQL.
-#[derive(Debug, Subcommand)]
-pub enum Analysts {
-    /// Let a PostgreSQL role read a store. Repeating changes nothing.
-    Allow(Grant),
-    /// Take a store from a role.
-    Deny(Grant),
-    /// Roles and the ids of their stores.
-    List,
-}
-
-/// A role and a store.
-#[derive(Debug, Args)]
-pub struct Grant {
-    /// Name of the role, made before with `CREATE ROLE … LOGIN`.
-    pub role: String,
-
-    /// Slug of the store.
-    #[arg(long, default_value = DEFAULT_STORE, value_parser = slug)]
-    pub store: String,
 }
 
 /// Write data for other programs.

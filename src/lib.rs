@@ -96,6 +96,7 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
             return as_owner(place, async |owner| analysts(owner, ask).await).await;
         }
         Command::Vault(Vault::Rotate) => admin::vault::rotate(place).await?,
+        Command::Payments(ask) => admin::payments::run(place, ask).await?,
         Command::Export(Export::Analytics(export)) => export::run(place, export).await?,
         Command::Import(Import::Products(file)) => return import::products(place, file).await,
         Command::Import(Import::Orders(file)) => return import::orders(place, file).await,

@@ -7,7 +7,7 @@ use api_kit::Limits;
 use chrono::{SubsecRound as _, Utc};
 use commands::Ctx;
 use event_store::{Engine, pool::Role, refusals, wakeups};
-use providers::payment::{PaymentProvider, Sandbox};
+use providers::Providers;
 use read_api::Reads;
 use sagas::{GRACE, SagaCtx};
 use tokio::{
@@ -102,9 +102,9 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     add_wakeups(&mut tasks, &database, &ctx.engine);
     let door = door(&mut tasks, place, &database)?;
     let keys = door.keys.clone();
-    let saga = saga_ctx(&database, &ctx).await?;
-    let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
     let vault = database.vault(place).await?;
+    let saga = saga_ctx(&database, &ctx, Providers::of_accounts(vault.clone())).await?;
+    let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
     let write = WriteState::new(ctx.clone(), saga.clone(), vault);
     let app = http::both(door, write, reads, database.probe())?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
@@ -135,8 +135,9 @@ async fn begin(place: &Place) -> anyhow::Result<(Tasks, Database, Ctx)> {
 pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
     let door = door(&mut tasks, place, &database)?;
-    let saga = saga_ctx(&database, &ctx).await?;
-    let write = WriteState::new(ctx.clone(), saga, database.vault(place).await?);
+    let vault = database.vault(place).await?;
+    let saga = saga_ctx(&database, &ctx, Providers::of_accounts(vault.clone())).await?;
+    let write = WriteState::new(ctx.clone(), saga, vault);
     let app = http::write(door, write, database.probe())?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
@@ -167,7 +168,8 @@ pub async fn projector(place: &Place, name: &str) -> anyhow::Result<()> {
 /// The process manager.
 pub async fn saga(place: &Place) -> anyhow::Result<()> {
     let (mut tasks, database, ctx) = begin(place).await?;
-    add_saga(&mut tasks, saga_ctx(&database, &ctx).await?);
+    let providers = Providers::of_accounts(database.vault(place).await?);
+    add_saga(&mut tasks, saga_ctx(&database, &ctx, providers).await?);
     add_maintenance(&mut tasks, &database).await?;
     announce("process manager");
     tasks.run(database, &ctx.engine).await
@@ -282,12 +284,16 @@ async fn add_maintenance(tasks: &mut Tasks, database: &Database) -> anyhow::Resu
 }
 
 /// What the process manager works with: connections of its own, because a crowd of requests waits
-/// for what it does and must not take the connections it does it with.
-pub async fn saga_ctx(database: &Database, ctx: &Ctx) -> anyhow::Result<SagaCtx> {
+/// for what it does and must not take the connections it does it with. `payments` move the money.
+pub async fn saga_ctx(
+    database: &Database,
+    ctx: &Ctx,
+    payments: impl Into<Providers>,
+) -> anyhow::Result<SagaCtx> {
     let engine = ctx.engine.beside(database.pool(Role::Writer).await?);
     let ctx = Ctx { engine, ..ctx.clone() };
     let pool = database.pool(Role::Process).await?;
-    let saga = SagaCtx::new(ctx, pool, PaymentProvider::Sandbox(Sandbox::default()));
+    let saga = SagaCtx::new(ctx, pool, payments);
     Ok(SagaCtx { grace: GRACE, ..saga })
 }
 

@@ -77,6 +77,19 @@ impl Stripe {
         Ok(Stripe { client: Arc::new(Client::new(account)), publishable_key })
     }
 
+    /// Whether both act by the same connections and circuit breaker.
+    pub fn is_same(&self, other: &Stripe) -> bool {
+        Arc::ptr_eq(&self.client, &other.client)
+    }
+
+    /// Whether Stripe answers and takes the key. Moves no money.
+    pub async fn accepts_key(&self) -> Result<(), PaymentError> {
+        let query = [("limit", "1".to_owned())];
+        let page: Result<List<Value>, PaymentError> =
+            self.list("/v1/payment_intents", &query).await;
+        page.map(|_| ())
+    }
+
     pub(super) async fn authorise(
         &self,
         charge: Charge<'_>,
