@@ -2,7 +2,7 @@
 
 pub use domain::checkout::{
     ATTEMPTS_MAX, BeginCheckout, CONFIRM_WITH_PROVIDER, Checkout, CheckoutCommand, CheckoutError,
-    Decline, PaymentAttempt, Phase, Stuck, Waiting, order_id, payment_id,
+    Decline, Destination, PaymentAttempt, Phase, Stuck, Waiting, order_id, payment_id,
 };
 use event_schemas::{
     ids::{CheckoutId, StoreId},
@@ -41,6 +41,18 @@ pub async fn start_payment(
 ) -> Result<Done, CommandError<CheckoutError>> {
     let (now, at) = (ctx.now(), intent.at);
     let command = CheckoutCommand::StartPayment { checkout_id, payment_method, now, at };
+    record(ctx, &of_journey(intent, checkout_id), checkout_id, command).await
+}
+
+/// Says where it goes. What was chosen and quoted for another address does not count any more.
+pub async fn set_address(
+    ctx: &Ctx,
+    intent: &Intent,
+    checkout_id: CheckoutId,
+    destination: Destination,
+) -> Result<Done, CommandError<CheckoutError>> {
+    let (now, at, destination) = (ctx.now(), intent.at, Box::new(destination));
+    let command = CheckoutCommand::SetAddress { destination, now, at };
     record(ctx, &of_journey(intent, checkout_id), checkout_id, command).await
 }
 

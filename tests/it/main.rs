@@ -1,6 +1,7 @@
 //! Stories against the whole program on a real PostgreSQL, each in a database of its own.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod address;
 mod analytics;
 mod app;
 mod architecture;

@@ -21,6 +21,7 @@ use crate::WriteState;
 use crate::cart_problem::problem as cart_problem;
 use crate::sender::{KeyedSender, Sender};
 
+mod address;
 mod answer;
 mod body;
 mod crowd;
@@ -40,9 +41,11 @@ pub(crate) fn api() -> Api<WriteState> {
         .classed(Class::Normal, CheckoutsWrite, routes!(begin))
         .classed(Class::High, CheckoutsWrite, routes!(complete))
         .classed(Class::High, CheckoutsWrite, routes!(confirm_action))
+        .classed(Class::Normal, CheckoutsWrite, routes!(address::set_address))
         .classed(Class::Normal, CheckoutsWrite, routes!(abandon))
         // Reads the log and not a table, so it counts among the commands.
         .classed(Class::Normal, CheckoutsRead, routes!(get))
+        .classed(Class::Normal, CheckoutsRead, routes!(address::get_address))
 }
 
 /// Begins a checkout of a cart or of some lines: prices them and holds their stock for 15 minutes.

@@ -7,7 +7,7 @@ use api_kit::Problem;
 use commands::{CommandError, StoreError};
 
 /// What we ask of a client whose command met a busy or absent database.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The problem of `error`; `rejected` is the context's table of what its rules refuse.
 pub(crate) fn problem<E>(error: CommandError<E>, rejected: fn(E) -> Problem) -> Problem

@@ -108,6 +108,12 @@ pub const CODES: &[Code] = &[
     ),
     row("stock_not_found", 404, "There is no stock of this", "Receive stock of the variant first."),
     row(
+        "address_not_found",
+        404,
+        "There is no address",
+        "Set it; that of a person who was erased cannot be read any more.",
+    ),
+    row(
         "cart_not_found",
         404,
         "There is no such cart",
@@ -210,6 +216,12 @@ pub const CODES: &[Code] = &[
         409,
         "The cart belongs to another customer",
         "Start a cart for this customer.",
+    ),
+    row(
+        "person_erased",
+        409,
+        "The personal data of this customer was erased",
+        "Use another customer_reference.",
     ),
     row("product_archived", 409, "The product is archived", "Create a new product."),
     row(
