@@ -11,6 +11,7 @@ mod account;
 mod api;
 mod bare;
 mod baseline;
+mod checkout;
 mod engine;
 mod figures;
 mod flash_sale;
@@ -42,6 +43,8 @@ struct Arguments {
 enum What {
     /// Orders through the API, import, start, memory.
     Api(api::Arguments),
+    /// Whole checkouts: from the cart to the paid order, and the last units of a product.
+    Checkout(checkout::Arguments),
     /// The engine: throughput and latency beside bare appends and `postgres-es`.
     Engine(engine::Arguments),
     /// One product, more buyers than units.
@@ -81,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
 async fn run(conche: &Path, date: &str, what: &What) -> anyhow::Result<()> {
     match what {
         What::Api(arguments) => api::run(conche, arguments).await,
+        What::Checkout(arguments) => checkout::run(conche, arguments).await,
         What::Engine(arguments) => engine::run(conche, date, arguments).await,
         What::FlashSale(arguments) => flash_sale::run(conche, arguments).await,
         What::Projector(arguments) => projector::run(conche, arguments).await,
