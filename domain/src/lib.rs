@@ -6,12 +6,16 @@
 pub mod cart;
 pub mod catalog;
 pub mod checkout;
+pub mod coupon;
 pub mod inventory;
 pub mod order;
 pub mod payment;
+pub mod place;
 pub mod pricing;
+pub mod shipping;
 #[cfg(test)]
 mod stored;
+pub mod tax;
 
 /// Names this version of the rules and of the states they work on: a hash of the sources of this
 /// crate and of the events, made by `build.rs`. A snapshot of a state is only good under the rules

@@ -2,6 +2,18 @@
 
 use event_schemas::money::Money;
 
+mod arithmetic;
+mod price;
+#[cfg(test)]
+mod properties;
+mod tax;
+#[cfg(test)]
+mod tests;
+
+pub use arithmetic::{apportion, share_of};
+pub use price::{Basket, BasketLine, COUPONS_MAX, Discount, PricingError, price};
+pub use tax::Taxation;
+
 /// Minor units of all lines and charges of one order, reductions counted as if they were none:
 /// 10^15, so that the sums of thousands of such orders still fit in 64 bits.
 pub const TOTAL_MINOR_MAX: i64 = 1_000_000_000_000_000;

@@ -7,12 +7,16 @@
 pub mod cart;
 pub mod catalog;
 pub mod checkout;
+pub mod coupon;
 pub mod ids;
 pub mod inventory;
 pub mod metadata;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod place;
 pub mod quote;
 pub mod sealed;
+pub mod shipping;
+pub mod tax;
 pub mod upcast;

@@ -116,6 +116,8 @@ pub enum ChargeKind {
     Manual,
     /// A bank's or other fee.
     Fee,
+    /// Tax on top of prices that come without it.
+    Tax,
 }
 
 /// Where an order was made.

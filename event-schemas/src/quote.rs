@@ -31,6 +31,13 @@ pub const PPM: u32 = 1_000_000;
 #[schema(value_type = u32, example = 200_000)]
 pub struct Rate(pub u32);
 
+impl std::fmt::Display for Rate {
+    /// In per cent: `8.125 %`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} %", rust_decimal::Decimal::new(i64::from(self.0), 4).normalize())
+    }
+}
+
 /// What a checkout costs, down to the minor unit. `total` is the exact sum of `lines` and
 /// `charges`; `pricing` says how it came about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{cart, catalog, checkout, inventory, order, payment};
+use crate::{cart, catalog, checkout, coupon, inventory, order, payment, shipping, tax};
 
 /// Why a stored payload could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -29,16 +29,18 @@ pub struct Upcast {
 
 /// Every step of every context. Steps of one event type stand in version order.
 pub fn all() -> impl Iterator<Item = &'static Upcast> {
-    [
+    let contexts = [
         cart::UPCASTS,
         catalog::UPCASTS,
         inventory::UPCASTS,
         checkout::UPCASTS,
         order::UPCASTS,
         payment::UPCASTS,
-    ]
-    .into_iter()
-    .flatten()
+        coupon::UPCASTS,
+        shipping::UPCASTS,
+        tax::UPCASTS,
+    ];
+    contexts.into_iter().flatten()
 }
 
 /// Reads a stored payload of any version as the current event type `E`.
@@ -69,6 +71,9 @@ pub fn current(
         "order" => lift::<order::OrderEvent>(event_type, version, payload)?,
         "refund_adjustment" => lift::<order::AdjustmentEvent>(event_type, version, payload)?,
         "payment" => lift::<payment::PaymentEvent>(event_type, version, payload)?,
+        "coupon" => lift::<coupon::CouponEvent>(event_type, version, payload)?,
+        "shipping_profile" => lift::<shipping::ShippingEvent>(event_type, version, payload)?,
+        "tax_policy" => lift::<tax::TaxEvent>(event_type, version, payload)?,
         other => return Err(ReadError::UnknownCategory(other.to_owned())),
     };
     Ok(value)

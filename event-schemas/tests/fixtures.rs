@@ -8,9 +8,12 @@ use event_schemas::{
     cart::CartEvent,
     catalog::ProductEvent,
     checkout::CheckoutEvent,
+    coupon::CouponEvent,
     inventory::StockItemEvent,
     order::{AdjustmentEvent, OrderEvent},
     payment::PaymentEvent,
+    shipping::ShippingEvent,
+    tax::TaxEvent,
     upcast,
 };
 use serde_json::Value;
@@ -36,6 +39,9 @@ const OWNERS: &[Owner] = &[
     owner::<OrderEvent>("OrderEvent", "order"),
     owner::<AdjustmentEvent>("AdjustmentEvent", "refund_adjustment"),
     owner::<PaymentEvent>("PaymentEvent", "payment"),
+    owner::<CouponEvent>("CouponEvent", "coupon"),
+    owner::<ShippingEvent>("ShippingEvent", "shipping_profile"),
+    owner::<TaxEvent>("TaxEvent", "tax_policy"),
 ];
 
 const fn owner<E: DomainEvent>(name: &'static str, category: &'static str) -> Owner {
