@@ -38,6 +38,7 @@ fn keys(event: &ProductEvent) -> Vec<KeyChange> {
         }
         ProductEvent::DetailsChanged(_)
         | ProductEvent::PriceSet(_)
+        | ProductEvent::TaxClassSet(_)
         | ProductEvent::Published(_)
         | ProductEvent::Unpublished(_)
         | ProductEvent::Archived(_) => vec![],
@@ -108,6 +109,17 @@ pub async fn set_price(
 ) -> Result<Done, CommandError<ProductError>> {
     let NewPrice { variant_id, price, compare_at } = new;
     let command = ProductCommand::SetPrice { variant_id, price, compare_at, at: intent.at };
+    run(ctx, &PRODUCT, id.0, intent, command).await
+}
+
+/// Says which class of goods a product is taxed as. Quotes that are open keep their tax.
+pub async fn set_tax_class(
+    ctx: &Ctx,
+    intent: &Intent,
+    id: ProductId,
+    tax_class: String,
+) -> Result<Done, CommandError<ProductError>> {
+    let command = ProductCommand::SetTaxClass { tax_class, at: intent.at };
     run(ctx, &PRODUCT, id.0, intent, command).await
 }
 

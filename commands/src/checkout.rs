@@ -2,7 +2,8 @@
 
 pub use domain::checkout::{
     ATTEMPTS_MAX, BeginCheckout, CONFIRM_WITH_PROVIDER, Checkout, CheckoutCommand, CheckoutError,
-    Decline, Destination, PaymentAttempt, Phase, Stuck, Waiting, order_id, payment_id,
+    Decline, Destination, PaymentAttempt, Phase, Requirement, Stuck, Terms, Waiting, order_id,
+    payment_id,
 };
 use event_schemas::{
     ids::{CheckoutId, StoreId},
@@ -17,6 +18,7 @@ use crate::{
 };
 
 mod begin;
+mod quote;
 mod stock;
 mod view;
 
@@ -24,25 +26,16 @@ pub use begin::{
     BeginError, Begun, HOLD, IMPORT_LINES_MAX, IMPORT_QUANTITY_MAX, LINES_MAX, LineError,
     LineProblem, NewCheckout, NewLine, QUANTITY_MAX, begin, new_checkout_id,
 };
+pub use quote::{
+    NewPayment, QUOTE_TTL, QuoteError, choose_shipping, preview, quote, shipping_options,
+    start_payment,
+};
 pub use stock::shortages;
 pub use view::{CheckoutStatus, CheckoutView, current, settled};
 
 /// How the engine reads checkouts. They have no names of their own.
 pub static CHECKOUT: Kind<Checkout> =
     Kind { decode: upcast::decode, schema: domain::SCHEMA, keys: |_| vec![] };
-
-/// Pays with a card. `payment_method` is the provider's token of it. The outcome shows in
-/// [`settled`], after the position this returns.
-pub async fn start_payment(
-    ctx: &Ctx,
-    intent: &Intent,
-    checkout_id: CheckoutId,
-    payment_method: String,
-) -> Result<Done, CommandError<CheckoutError>> {
-    let (now, at) = (ctx.now(), intent.at);
-    let command = CheckoutCommand::StartPayment { checkout_id, payment_method, now, at };
-    record(ctx, &of_journey(intent, checkout_id), checkout_id, command).await
-}
 
 /// Says where it goes. What was chosen and quoted for another address does not count any more.
 pub async fn set_address(

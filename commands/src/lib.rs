@@ -20,10 +20,13 @@ use uuid::Uuid;
 pub mod cart;
 pub mod catalog;
 pub mod checkout;
+pub mod coupon;
 pub mod error;
 pub mod inventory;
 pub mod order;
 pub mod payment;
+pub mod shipping;
+pub mod tax;
 
 pub use error::CommandError;
 pub use event_store::{Done, Loaded, Priority, StoreError};

@@ -5,12 +5,14 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
     catalog::{
         Change, PriceSet, ProductArchived, ProductCreated, ProductDetailsChanged, ProductEvent,
-        ProductPublished, ProductUnpublished, VariantAdded,
+        ProductPublished, ProductTaxClassSet, ProductUnpublished, VariantAdded,
     },
     ids::VariantId,
     money::Money,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::pricing::{STANDARD_CLASS, is_tax_class};
 
 mod check;
 mod error;
@@ -38,6 +40,8 @@ pub enum ProductCommand {
     AddVariant { variant: Box<NewVariant>, at: DateTime<Utc> },
     /// Says what a variant costs from now on. The same price again, nothing happens.
     SetPrice { variant_id: VariantId, price: Money, compare_at: Option<Money>, at: DateTime<Utc> },
+    /// Says which class of goods it is taxed as. The same class again, nothing happens.
+    SetTaxClass { tax_class: String, at: DateTime<Utc> },
     /// Puts a draft on sale.
     Publish { at: DateTime<Utc> },
     /// Makes it a draft again.
@@ -129,6 +133,7 @@ struct Listing {
     tags: Vec<String>,
     options: Vec<String>,
     variants: Vec<Variant>,
+    tax_class: String,
     status: Status,
 }
 
@@ -143,6 +148,8 @@ pub struct Variant {
     pub title: String,
     /// One value per option of the product.
     pub option_values: Vec<String>,
+    /// Grams.
+    pub weight_g: Option<u32>,
     /// What one unit costs.
     pub price: Option<Money>,
     /// Former price.
@@ -158,6 +165,10 @@ pub struct Offer {
     pub sku: Option<String>,
     /// What one unit costs, or why it is not for sale.
     pub price: Result<Money, NotSellable>,
+    /// Grams of one unit; none if nobody weighed it.
+    pub weight_g: Option<u32>,
+    /// What it is taxed as.
+    pub tax_class: String,
 }
 
 /// Why a variant cannot be bought now.
@@ -191,6 +202,7 @@ impl Product {
             ProductCommand::SetPrice { variant_id, price, compare_at, at } => {
                 listing.set_price(PriceSet { variant_id, price, compare_at, at })
             }
+            ProductCommand::SetTaxClass { tax_class, at } => listing.set_tax_class(tax_class, at),
             ProductCommand::Publish { at } => listing.publish(at),
             ProductCommand::Unpublish { at } => listing.unpublish(at),
             ProductCommand::Archive { at } => {
@@ -212,6 +224,11 @@ impl Product {
     /// Its name in URLs; `None` if it was never created.
     pub fn handle(&self) -> Option<&str> {
         self.listing.as_ref().map(|listing| listing.handle.as_str())
+    }
+
+    /// What it is taxed as; `None` if it was never created.
+    pub fn tax_class(&self) -> Option<&str> {
+        self.listing.as_ref().map(|listing| listing.tax_class.as_str())
     }
 
     /// Its variants, in the order they were added.
@@ -240,7 +257,8 @@ impl Product {
             Status::Archived => Err(NotSellable::Archived),
             Status::Active => variant.price.ok_or(NotSellable::Unpriced),
         };
-        Some(Offer { title, sku: variant.sku.clone(), price })
+        let (sku, weight_g) = (variant.sku.clone(), variant.weight_g);
+        Some(Offer { title, sku, price, weight_g, tax_class: listing.tax_class.clone() })
     }
 }
 
@@ -340,6 +358,20 @@ impl Listing {
         Ok(vec![ProductEvent::PriceSet(new)])
     }
 
+    fn set_tax_class(
+        &self,
+        tax_class: String,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<ProductEvent>, ProductError> {
+        if !is_tax_class(&tax_class) {
+            return Err(ProductError::TaxClassInvalid { at: "/tax_class".to_owned() });
+        }
+        if self.tax_class == tax_class {
+            return Ok(vec![]);
+        }
+        Ok(vec![ProductEvent::TaxClassSet(ProductTaxClassSet { tax_class, at })])
+    }
+
     fn publish(&self, at: DateTime<Utc>) -> Result<Vec<ProductEvent>, ProductError> {
         if self.status != Status::Draft {
             return Err(ProductError::AlreadyPublished);
@@ -399,6 +431,7 @@ impl From<ProductCreated> for Listing {
             tags: created.tags,
             options: created.options,
             variants: vec![],
+            tax_class: STANDARD_CLASS.to_owned(),
             status: Status::Draft,
         }
     }
@@ -411,6 +444,7 @@ impl From<VariantAdded> for Variant {
             sku: added.sku,
             title: added.title,
             option_values: added.option_values,
+            weight_g: added.weight_g,
             price: None,
             compare_at: None,
         }
@@ -450,6 +484,7 @@ impl Aggregate for Product {
             ProductEvent::DetailsChanged(changed) => listing.rewrite(changed),
             ProductEvent::VariantAdded(added) => listing.variants.push(added.into()),
             ProductEvent::PriceSet(set) => listing.reprice(set),
+            ProductEvent::TaxClassSet(set) => listing.tax_class = set.tax_class,
             ProductEvent::Published(_) => listing.status = Status::Active,
             ProductEvent::Unpublished(_) => listing.status = Status::Draft,
             ProductEvent::Archived(_) => listing.status = Status::Archived,

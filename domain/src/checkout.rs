@@ -8,6 +8,7 @@ use event_schemas::{
     money::Money,
     order::{Channel, Charge, OrderLine},
     payment::{DeclineAdvice, PaymentAction},
+    quote::{Quote, ShippingOption},
     sealed::Sealed,
 };
 
@@ -53,11 +54,16 @@ pub enum CheckoutCommand {
     StartPayment {
         checkout_id: CheckoutId,
         payment_method: String,
+        terms: Terms,
         now: DateTime<Utc>,
         at: DateTime<Utc>,
     },
     /// The shopper says where it shall go. `now` is compared with the hold.
     SetAddress { destination: Box<Destination>, now: DateTime<Utc>, at: DateTime<Utc> },
+    /// The shopper chooses how it is sent.
+    ChooseShipping { option: Box<ShippingOption>, now: DateTime<Utc>, at: DateTime<Utc> },
+    /// This is what it costs, for a while.
+    Price { quote: Box<Quote>, now: DateTime<Utc>, at: DateTime<Utc> },
     /// The shopper or the merchant gives it up.
     Abandon { at: DateTime<Utc> },
     /// Every line is held.
@@ -80,6 +86,29 @@ pub enum CheckoutCommand {
     Fail { at: DateTime<Utc> },
     /// A step does not go on.
     MarkStuck { step: String, detail: String, at: DateTime<Utc> },
+}
+
+/// What has to be known before a payment begins, and what whoever pays believes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The store has rules of its own for carriage: it must have been chosen.
+    pub needs_shipping: bool,
+    /// The store taxes what it sells: it must be known where it goes.
+    pub needs_tax: bool,
+    /// What the shopper was shown; refused if it is not what is due.
+    pub expected_total: Option<Money>,
+}
+
+/// What is missing before a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Requirement {
+    /// Where it goes.
+    Address,
+    /// How it is sent.
+    Shipping,
+    /// What it costs.
+    Quote,
 }
 
 /// Where a purchase goes. What is in the clear was checked by whoever sealed the rest.
@@ -168,6 +197,24 @@ pub enum CheckoutError {
     /// Too many means of payment were tried.
     #[error("at most {ATTEMPTS_MAX} payments can be tried")]
     TooManyAttempts,
+    /// Something has to be known before.
+    #[error("address, carriage or quote are missing")]
+    Incomplete {
+        /// What.
+        missing: Vec<Requirement>,
+    },
+    /// The quote is not good any more.
+    #[error("the quote has expired")]
+    QuoteExpired,
+    /// The quote is of other lines, or of other carriage, than the checkout.
+    #[error("the quote is not of this checkout")]
+    QuoteOutdated,
+    /// The shopper believes something else is due.
+    #[error("{due} is due")]
+    AmountMismatch {
+        /// What is.
+        due: Money,
+    },
     /// It has become an order.
     #[error("checkout is already completed")]
     AlreadyCompleted,

@@ -180,8 +180,8 @@ impl Held {
     }
 
     /// A checkout whose customer changes has to ask again: the use counts for somebody else.
-    fn is_of(&self, customer_reference: &Option<String>) -> bool {
-        self.customer_reference == *customer_reference
+    fn is_of(&self, customer_reference: Option<&String>) -> bool {
+        self.customer_reference.as_ref() == customer_reference
     }
 }
 
@@ -208,6 +208,11 @@ impl Coupon {
                 Ok(held.then_some(CouponEvent::UseReleased(released)).into_iter().collect())
             }
         }
+    }
+
+    /// Uses that checkouts count on now.
+    pub fn claimed(&self, now: DateTime<Utc>) -> usize {
+        self.claims.values().filter(|held| held.counts(now)).count()
     }
 
     /// Whether a purchase may use it at all; whether a use is left is what a claim asks.
@@ -244,7 +249,7 @@ impl Coupon {
         let now = self.latest.max(Some(claim.at)).unwrap_or(claim.at);
         // Whoever has a use that counts keeps it, even if the coupon ends meanwhile.
         let own = self.claims.get(&claim.checkout_id);
-        let own = own.filter(|own| own.counts(now) && own.is_of(&claim.customer_reference));
+        let own = own.filter(|own| own.counts(now) && own.is_of(claim.customer_reference.as_ref()));
         if own.is_none() {
             self.check(&claim)?;
             self.check_limits(defined, &claim, now)?;

@@ -5,6 +5,8 @@ use event_schemas::{
     ids::{CheckoutId, LineId, PaymentId, RefundId},
     money::Money,
     order::{Channel, Charge, OrderLine, RefundLine},
+    quote::Pricing,
+    sealed::Sealed,
 };
 
 use crate::pricing::TOTAL_MINOR_MAX;
@@ -70,6 +72,10 @@ pub struct PlaceOrder {
     pub country: Option<String>,
     /// Where it was made.
     pub channel: Channel,
+    /// How the total came about.
+    pub pricing: Option<Box<Pricing>>,
+    /// Name, address and e-mail, sealed.
+    pub ship_to: Option<Sealed>,
     /// When it was placed.
     pub at: DateTime<Utc>,
 }

@@ -12,7 +12,7 @@ mod tests;
 
 pub use arithmetic::{apportion, share_of};
 pub use price::{Basket, BasketLine, COUPONS_MAX, Discount, PricingError, price};
-pub use tax::Taxation;
+pub use tax::{STANDARD_CLASS, TAX_CLASS_CHARS_MAX, Taxation, is_tax_class};
 
 /// Minor units of all lines and charges of one order, reductions counted as if they were none:
 /// 10^15, so that the sums of thousands of such orders still fit in 64 bits.

@@ -16,6 +16,7 @@ use event_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::place::{self, PLACES_MAX};
+use crate::pricing::is_tax_class;
 
 #[cfg(test)]
 mod tests;
@@ -28,9 +29,6 @@ pub const METHODS_MAX: usize = 20;
 
 /// Rows of one table of prices.
 pub const BANDS_MAX: usize = 100;
-
-/// Characters of a code.
-pub const CODE_CHARS_MAX: usize = 40;
 
 /// Characters of a title.
 pub const TITLE_CHARS_MAX: usize = 120;
@@ -133,7 +131,7 @@ fn check(zones: &[ShippingZone]) -> Result<(), ShippingError> {
     }
     for (index, zone) in zones.iter().enumerate() {
         let at = |member: &str| format!("/zones/{index}/{member}");
-        if !is_code(&zone.code) {
+        if !is_tax_class(&zone.code) {
             return invalid(at("code"), BAD_CODE);
         }
         if zones[..index].iter().any(|other| other.code == zone.code) {
@@ -163,7 +161,7 @@ fn check_method(
 ) -> Result<(), ShippingError> {
     let invalid =
         |member: &str, why| Err(ShippingError::Invalid { at: format!("{pointer}/{member}"), why });
-    if !is_code(&method.code) {
+    if !is_tax_class(&method.code) {
         return invalid("code", BAD_CODE);
     }
     if repeated {
@@ -188,11 +186,6 @@ fn check_method(
 }
 
 const BAD_CODE: &str = "1 to 40 lower-case letters, digits, `-` and `_`";
-
-fn is_code(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
-    (1..=CODE_CHARS_MAX).contains(&text.len()) && text.bytes().all(fits)
-}
 
 impl Aggregate for ShippingProfile {
     const TYPE: &'static str = "shipping_profile";

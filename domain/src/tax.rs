@@ -17,13 +17,10 @@ use event_schemas::{
 use serde::{Deserialize, Serialize};
 
 use crate::place::{self, PLACES_MAX};
-use crate::pricing::Taxation;
+use crate::pricing::{Taxation, is_tax_class};
 
 #[cfg(test)]
 mod tests;
-
-/// Class of products that name none.
-pub const STANDARD_CLASS: &str = "standard";
 
 /// Zones of one policy: more than there are countries that tax what is sent there.
 pub const ZONES_MAX: usize = 100;
@@ -33,9 +30,6 @@ pub const CLASSES_MAX: usize = 20;
 
 /// Rates of one class over time: decades of yearly changes.
 pub const RATES_MAX: usize = 50;
-
-/// Characters of the code of a zone or a class.
-pub const CODE_CHARS_MAX: usize = 40;
 
 /// What can be asked of a tax policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +212,7 @@ impl TaxPolicy {
 
 fn check(policy: &NewTaxPolicy) -> Result<(), TaxError> {
     let invalid = |at: String, why| Err(TaxError::Invalid { at, why });
-    if !is_code(&policy.shipping_class) {
+    if !is_tax_class(&policy.shipping_class) {
         return invalid("/shipping_class".to_owned(), BAD_CODE);
     }
     if ZONES_MAX < policy.zones.len() {
@@ -226,7 +220,7 @@ fn check(policy: &NewTaxPolicy) -> Result<(), TaxError> {
     }
     for (index, zone) in policy.zones.iter().enumerate() {
         let at = |member: &str| format!("/zones/{index}/{member}");
-        if !is_code(&zone.code) {
+        if !is_tax_class(&zone.code) {
             return invalid(at("code"), BAD_CODE);
         }
         if policy.zones[..index].iter().any(|other| other.code == zone.code) {
@@ -249,7 +243,7 @@ fn check_rates(zone: &NewTaxZone, pointer: &str) -> Result<(), TaxError> {
     let mut classes = std::collections::BTreeSet::new();
     for (index, rate) in zone.rates.iter().enumerate() {
         let at = |member: &str| format!("{pointer}/{index}/{member}");
-        if !is_code(&rate.class) {
+        if !is_tax_class(&rate.class) {
             return invalid(&at("class"), BAD_CODE);
         }
         if PPM < rate.rate.0 {
@@ -267,12 +261,6 @@ fn check_rates(zone: &NewTaxZone, pointer: &str) -> Result<(), TaxError> {
 }
 
 const BAD_CODE: &str = "1 to 40 lower-case letters, digits, `-` and `_`";
-
-/// Whether a text is the code of a zone or a class.
-pub fn is_code(text: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
-    (1..=CODE_CHARS_MAX).contains(&text.len()) && text.bytes().all(fits)
-}
 
 impl Aggregate for TaxPolicy {
     const TYPE: &'static str = "tax_policy";

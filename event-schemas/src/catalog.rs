@@ -22,6 +22,9 @@ pub enum ProductEvent {
     /// A variant has a price, or another one.
     #[serde(rename = "PriceSet")]
     PriceSet(PriceSet),
+    /// It is taxed as another class of goods is.
+    #[serde(rename = "ProductTaxClassSet")]
+    TaxClassSet(ProductTaxClassSet),
     /// The storefront shows the product.
     #[serde(rename = "ProductPublished")]
     Published(ProductPublished),
@@ -119,6 +122,15 @@ pub struct PriceSet {
 
 /// Version 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductTaxClassSet {
+    /// Class of the store's tax policy, such as `standard`; a class without a rate is not taxed.
+    pub tax_class: String,
+    /// When it was set.
+    pub at: DateTime<Utc>,
+}
+
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductPublished {
     /// When it went on show.
     pub at: DateTime<Utc>,
@@ -145,6 +157,7 @@ impl DomainEvent for ProductEvent {
             Self::DetailsChanged(_) => "ProductDetailsChanged",
             Self::VariantAdded(_) => "VariantAdded",
             Self::PriceSet(_) => "PriceSet",
+            Self::TaxClassSet(_) => "ProductTaxClassSet",
             Self::Published(_) => "ProductPublished",
             Self::Unpublished(_) => "ProductUnpublished",
             Self::Archived(_) => "ProductArchived",

@@ -3,10 +3,13 @@
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     ids::{CheckoutId, LineId, PaymentId, ProductId, RefundId, VariantId},
     money::Money,
+    quote::Pricing,
+    sealed::Sealed,
     upcast::Upcast,
 };
 
@@ -40,7 +43,8 @@ pub enum OrderEvent {
     RefundFailed(OrderRefundFailed),
 }
 
-/// Version 1. `total` is the exact sum of `lines` and `charges`.
+/// Version 2; version 1 had neither `pricing` nor `ship_to`. `total` is the exact sum of `lines` and
+/// `charges`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderPlaced {
     /// Number for people, unique in the store.
@@ -61,6 +65,10 @@ pub struct OrderPlaced {
     pub country: Option<String>,
     /// Where the order was made.
     pub channel: Channel,
+    /// How the total came about; none if the lines are all there is to it.
+    pub pricing: Option<Box<Pricing>>,
+    /// Name, address and e-mail, sealed; none if nobody asked for them.
+    pub ship_to: Option<Sealed>,
     /// When the shopper placed it.
     pub at: DateTime<Utc>,
 }
@@ -242,7 +250,11 @@ impl DomainEvent for OrderEvent {
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        let version = match self {
+            Self::Placed(_) => "2",
+            _ => "1",
+        };
+        version.to_owned()
     }
 }
 
@@ -297,4 +309,11 @@ impl DomainEvent for AdjustmentEvent {
 }
 
 /// Oldest first.
-pub const UPCASTS: &[Upcast] = &[];
+pub const UPCASTS: &[Upcast] = &[Upcast {
+    event_type: "OrderPlaced",
+    from: 1,
+    change: |fields| {
+        fields.insert("pricing".to_owned(), Value::Null);
+        fields.insert("ship_to".to_owned(), Value::Null);
+    },
+}];

@@ -30,6 +30,7 @@ pub struct ShippingZoneDefined {
 
 /// Places, and how things are sent there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ShippingZone {
     /// The merchant's code.
     #[schema(example = "home")]

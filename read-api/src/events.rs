@@ -4,8 +4,8 @@ use api_kit::{Api, FieldError, Limit, PageLinks, Paging, Permission, Problem, Qu
 use axum::Json;
 use chrono::{DateTime, Utc};
 use event_schemas::ids::{
-    ActorId, AdjustmentId, CartId, CheckoutId, CommandId, EventId, OrderId, PaymentId, ProductId,
-    VariantId,
+    ActorId, AdjustmentId, CartId, CheckoutId, CommandId, CouponId, EventId, OrderId, PaymentId,
+    ProductId, StoreId, VariantId,
 };
 use event_schemas::metadata::Metadata;
 use event_schemas::upcast;
@@ -40,6 +40,9 @@ enum EventCategory {
     Order,
     RefundAdjustment,
     Payment,
+    Coupon,
+    ShippingProfile,
+    TaxPolicy,
 }
 
 impl EventCategory {
@@ -52,6 +55,9 @@ impl EventCategory {
             EventCategory::Order => "order",
             EventCategory::RefundAdjustment => "refund_adjustment",
             EventCategory::Payment => "payment",
+            EventCategory::Coupon => "coupon",
+            EventCategory::ShippingProfile => "shipping_profile",
+            EventCategory::TaxPolicy => "tax_policy",
         }
     }
 }
@@ -92,7 +98,7 @@ struct EventsQuery {
     #[serde(deserialize_with = "types")]
     #[param(value_type = Option<String>, example = "OrderPlaced,OrderPaid")]
     types: Vec<String>,
-    /// Id of a product, variant (its stock), checkout, order, payment or adjustment: its events
+    /// Id of a product, variant (its stock), checkout, order, payment, adjustment or coupon: its events
     /// only, oldest first.
     #[serde(rename = "filter[stream]", default, deserialize_with = "stream")]
     #[param(value_type = Option<String>, example = "ord_01JD5ZK6V8E4R9T2Q7WX3Y0ABC")]
@@ -339,6 +345,8 @@ fn stream_name(category: &str, id: Uuid) -> String {
         "order" => OrderId(id).to_string(),
         "refund_adjustment" => AdjustmentId(id).to_string(),
         "payment" => PaymentId(id).to_string(),
+        "coupon" => CouponId(id).to_string(),
+        "shipping_profile" | "tax_policy" => StoreId(id).to_string(),
         _ => id.to_string(),
     }
 }
@@ -368,7 +376,8 @@ fn stream<'de, D: serde::Deserializer<'de>>(
         .or_else(|| text.parse::<OrderId>().ok().map(|id| ("order", id.0)))
         .or_else(|| text.parse::<AdjustmentId>().ok().map(|id| ("refund_adjustment", id.0)))
         .or_else(|| text.parse::<PaymentId>().ok().map(|id| ("payment", id.0)));
-    let detail = "must be an id that starts with prd_, var_, crt_, chk_, ord_, adj_ or pay_";
+    let id = id.or_else(|| text.parse::<CouponId>().ok().map(|id| ("coupon", id.0)));
+    let detail = "must be an id that starts with prd_, var_, crt_, chk_, ord_, adj_, pay_ or cpn_";
     id.map(Some).ok_or_else(|| serde::de::Error::custom(detail))
 }
 

@@ -28,6 +28,7 @@ use providers::payment::KEYS_KEPT;
 use crate::{ask_again_at, ask_again_within};
 
 mod back;
+mod coupons;
 mod drive;
 mod pay;
 mod stock;

@@ -209,6 +209,7 @@ fn stream_of(text: &str) -> Option<(&'static str, Uuid)> {
         CheckoutId::PREFIX => Some(("checkout", text.parse::<CheckoutId>().ok()?.0)),
         OrderId::PREFIX => Some(("order", text.parse::<OrderId>().ok()?.0)),
         PaymentId::PREFIX => Some(("payment", text.parse::<PaymentId>().ok()?.0)),
+        "cpn" => Some(("coupon", text.parse::<event_schemas::ids::CouponId>().ok()?.0)),
         "adj" => {
             let id = text.parse::<event_schemas::ids::AdjustmentId>().ok()?;
             Some(("refund_adjustment", id.0))
@@ -226,6 +227,7 @@ pub(super) fn stream_text(category: &str, id: Uuid) -> String {
         "checkout" => CheckoutId(id).to_string(),
         "order" => OrderId(id).to_string(),
         "payment" => PaymentId(id).to_string(),
+        "coupon" => event_schemas::ids::CouponId(id).to_string(),
         "refund_adjustment" => event_schemas::ids::AdjustmentId(id).to_string(),
         other => format!("{other}/{id}"),
     }

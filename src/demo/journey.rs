@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use commands::{
-    checkout::{self, NewCheckout, NewLine, Phase},
+    checkout::{self, NewCheckout, NewLine, NewPayment, Phase, QuoteError},
     order::{self, NewRefund, Placed},
 };
 use event_schemas::{
@@ -92,7 +92,12 @@ async fn answer_refusal(importer: &Importer, sale: &Sale, id: CheckoutId) -> Res
     }
     let intent = importer.intent(&["demo", "refused", &id.to_string()], sale.at);
     if sale.ending == Ending::SecondCard {
-        checkout::start_payment(&importer.ctx, &intent, id, CARD.into()).await?;
+        let paid =
+            checkout::start_payment(&importer.ctx, &intent, id, NewPayment::by(CARD.into())).await;
+        paid.map_err(|error| match error {
+            QuoteError::Command(error) => error.into(),
+            error => Failure::Refused(error.to_string()),
+        })?;
     } else {
         checkout::abandon(&importer.ctx, &intent, id).await?;
     }

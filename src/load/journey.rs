@@ -5,7 +5,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use commands::{
     checkout::{
-        BeginCheckout, CHECKOUT, Checkout, CheckoutCommand as C, HOLD, order_id, payment_id,
+        BeginCheckout, CHECKOUT, Checkout, CheckoutCommand as C, HOLD, Terms, order_id, payment_id,
     },
     order::{ORDER, Order, OrderCommand as O, PlaceOrder, RequestRefund},
     payment::{PAYMENT, Payment, PaymentCommand as P, RequestIntent},
@@ -175,8 +175,13 @@ impl<'a> Buying<'a> {
     fn attempt(&mut self, journey: &mut Journey, attempt: u32, card: &str) -> anyhow::Result<()> {
         let (checkout_id, at) = (self.id, self.at);
         let payment_method = card.to_owned();
-        let start =
-            C::StartPayment { checkout_id, payment_method: payment_method.clone(), now: at, at };
+        let start = C::StartPayment {
+            checkout_id,
+            payment_method: payment_method.clone(),
+            terms: Terms::default(),
+            now: at,
+            at,
+        };
         let events = self.checkout.state.decide(start)?;
         journey.add(&CHECKOUT, &mut self.checkout, events, (self.sale.who(), at))?;
         self.payment_id = payment_id(checkout_id, attempt);
@@ -199,6 +204,8 @@ impl<'a> Buying<'a> {
             customer_reference: customer.clone(),
             country: Some((*country).to_owned()),
             channel: *channel,
+            pricing: None,
+            ship_to: None,
             at: self.at,
         };
         self.tell_order(journey, O::Place(Box::new(place)))?;

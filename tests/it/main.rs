@@ -21,6 +21,7 @@ mod load;
 mod openapi;
 mod overload;
 mod parked;
+mod quote;
 mod read_models;
 mod search;
 mod tenancy;

@@ -18,7 +18,7 @@ use crate::sender::Sender;
 mod body;
 mod problem;
 
-use body::{CreateProduct, DescribeProduct, PriceBody, VariantBody};
+use body::{CreateProduct, DescribeProduct, PriceBody, TaxClassBody, VariantBody};
 use problem::problem;
 
 /// Handles tried for a product that came without one. More products of the same name want names.
@@ -31,6 +31,7 @@ pub(crate) fn api() -> Api<WriteState> {
         .route(ProductsWrite, routes!(describe))
         .route(ProductsWrite, routes!(add_variant))
         .route(ProductsWrite, routes!(set_price))
+        .route(ProductsWrite, routes!(set_tax_class))
         .route(ProductsWrite, routes!(publish))
         .route(ProductsWrite, routes!(unpublish))
         .route(ProductsWrite, routes!(archive))
@@ -182,6 +183,24 @@ async fn set_price(
     let PriceBody { price, compare_at } = value;
     let price = use_case::NewPrice { variant_id, price, compare_at };
     let done = use_case::set_price(&state.ctx, &intent, product_id, price).await;
+    let done = done.map_err(problem)?;
+    Ok(answer::done(product_id, done))
+}
+
+/// Sets which class of goods a product is taxed as.
+#[utoipa::path(put, path = "/api/v1/products/{product_id}/tax-class", tag = "products",
+    params(("product_id" = ProductId, Path), api_kit::headers::Command,
+        api_kit::headers::Precondition),
+    request_body = TaxClassBody,
+    responses((status = 200, description = "The next quote is made by it.", body = DoneBody)))]
+async fn set_tax_class(
+    State(state): State<WriteState>,
+    sender: Sender,
+    Path(product_id): Path<ProductId>,
+    Body { value, digest }: Body<TaxClassBody>,
+) -> Result<impl IntoResponse, Problem> {
+    let intent = sender.intent(&digest);
+    let done = use_case::set_tax_class(&state.ctx, &intent, product_id, value.tax_class).await;
     let done = done.map_err(problem)?;
     Ok(answer::done(product_id, done))
 }

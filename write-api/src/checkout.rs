@@ -8,11 +8,13 @@ use api_kit::{Api, Body, Caller, Class, Deadline, NoBody, Path, Permission, Prob
 use axum::extract::State;
 use axum::response::Response;
 use commands::checkout::{
-    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView,
+    self as use_case, AnswerError, CheckoutError, CheckoutStatus, CheckoutView, NewPayment,
+    QuoteError,
 };
 use commands::payment::PaymentError;
 use commands::{CommandError, Done, Intent};
 use event_schemas::ids::{CheckoutId, StoreId};
+use event_schemas::money::Money;
 use fail::fail_point;
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::routes;
@@ -27,6 +29,7 @@ mod body;
 mod crowd;
 mod drive;
 mod problem;
+mod quote;
 mod rest;
 
 use answer::{Asked, CheckoutBody, answer};
@@ -43,6 +46,7 @@ pub(crate) fn api() -> Api<WriteState> {
         .classed(Class::High, CheckoutsWrite, routes!(confirm_action))
         .classed(Class::Normal, CheckoutsWrite, routes!(address::set_address))
         .classed(Class::Normal, CheckoutsWrite, routes!(abandon))
+        .merge(quote::api())
         // Reads the log and not a table, so it counts among the commands.
         .classed(Class::Normal, CheckoutsRead, routes!(get))
         .classed(Class::Normal, CheckoutsRead, routes!(address::get_address))
@@ -112,20 +116,35 @@ async fn complete(
     Path(id): Path<CheckoutId>,
     Body { value, .. }: Body<CompleteCheckout>,
 ) -> Result<Response, Problem> {
+    let expected_total = value.expected_total;
     let provider = state.driver.provider(sender.store_id()).await?;
     let payment_method = value.payment_method(&provider)?;
-    // Of the token and not of the body: a stored hash of a card number would give it away.
-    let digest: [u8; 32] = Sha256::digest(&payment_method).into();
-    let intent = sender.intent(&digest);
+    let intent = sender.intent(&paying(&payment_method, expected_total));
     let journey = Journey::of(&sender, id);
-    let started = use_case::start_payment(&state.ctx, &intent, id, payment_method).await;
-    match started {
+    let new = NewPayment { payment_method, expected_total };
+    match Box::pin(use_case::start_payment(&state.ctx, &intent, id, new)).await {
         Ok(done) => journey.rested(&state, Asked::Pay, done).await,
-        Err(CommandError::Rejected(
+        Err(QuoteError::Command(CommandError::Rejected(
             CheckoutError::AlreadyCompleted | CheckoutError::AlreadyFailed,
-        )) => journey.now(&state, Asked::Pay, false).await,
-        Err(error) => Err(problem(error)),
+        ))) => journey.now(&state, Asked::Pay, false).await,
+        Err(QuoteError::Command(CommandError::Rejected(CheckoutError::QuoteExpired))) => {
+            Err(quote::expired(&state, &intent, id).await)
+        }
+        Err(error) => Err(problem::not_quoted(error)),
     }
+}
+
+/// Digest of what a payment is. Of the token and not of the body: a stored hash of a card number
+/// would give it away.
+fn paying(payment_method: &str, expected_total: Option<Money>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(payment_method);
+    if let Some(Money { amount_minor, currency }) = expected_total {
+        hash.update([0]);
+        hash.update(amount_minor.to_be_bytes());
+        hash.update(currency.code());
+    }
+    hash.finalize().into()
 }
 
 /// Hands over what the shopper's bank said, after `action_required`.

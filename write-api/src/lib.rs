@@ -13,10 +13,13 @@ mod cart;
 mod cart_problem;
 mod catalog;
 mod checkout;
+mod coupon;
 mod inventory;
 mod order;
 mod refusal;
 mod sender;
+mod shipping;
+mod tax;
 
 pub use checkout::{Crowd, Driver};
 
@@ -48,6 +51,9 @@ pub fn api() -> Api<WriteState> {
         .merge(inventory::api())
         .merge(checkout::api())
         .merge(order::api())
+        .merge(coupon::api())
+        .merge(shipping::api())
+        .merge(tax::api())
 }
 
 #[cfg(test)]

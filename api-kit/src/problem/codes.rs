@@ -132,6 +132,12 @@ pub const CODES: &[Code] = &[
         "Check the id; it may belong to another store.",
     ),
     row(
+        "coupon_unknown",
+        404,
+        "There is no such coupon",
+        "Ask the shopper to check the code, or leave it out.",
+    ),
+    row(
         "order_not_found",
         404,
         "There is no such order",
@@ -234,6 +240,30 @@ pub const CODES: &[Code] = &[
     row("already_cancelled", 409, "The order is cancelled already", "Nothing to do."),
     row("already_completed", 409, "The checkout is completed already", "Read the order."),
     row("checkout_expired", 409, "The hold of the stock has ended", "Begin a new checkout."),
+    row(
+        "checkout_incomplete",
+        409,
+        "Something has to be known before the payment",
+        "Do what requirements names: address, shipping, quote.",
+    ),
+    row(
+        "quote_expired",
+        409,
+        "The quote is not good any more",
+        "Show the shopper the quote in the problem, ask for one, and complete again.",
+    ),
+    row(
+        "coupon_exhausted",
+        409,
+        "All uses of the coupon are taken",
+        "Ask for a quote without it; a use that is only claimed may come free.",
+    ),
+    row(
+        "coupon_customer_limit",
+        409,
+        "The customer has used the coupon already",
+        "Ask for a quote without it.",
+    ),
     row("checkout_failed", 409, "The checkout has failed", "Begin a new checkout."),
     row(
         "stock_being_reserved",
@@ -306,6 +336,30 @@ pub const CODES: &[Code] = &[
     ),
     row("unexpected_body", 422, "This takes no body", "Send no body, or {}."),
     row("reason_required", 422, "This needs a reason", "Send reason."),
+    row(
+        "amount_mismatch",
+        422,
+        "Something else is due than you expect",
+        "Show the shopper due, and complete again with it.",
+    ),
+    row(
+        "address_undeliverable",
+        422,
+        "This is not sent to that address",
+        "Ask for another address, or for fewer goods.",
+    ),
+    row(
+        "coupon_not_applicable",
+        422,
+        "The coupon cannot be used for this",
+        "See why; ask for a quote without it.",
+    ),
+    row(
+        "tax_rate_overlap",
+        422,
+        "A rate of the past cannot be changed",
+        "Set the rate from now or from a later day on.",
+    ),
     row("currency_mismatch", 422, "The amounts are in different currencies", "Use one currency."),
     passing(
         "position_not_reached",

@@ -9,6 +9,7 @@ use event_schemas::{
     money::Money,
     order::{Charge, OrderLine},
     payment::PaymentAction,
+    quote::{Quote, ShippingOption},
 };
 use event_store::{Recorded, StoreError};
 use serde::Serialize;
@@ -29,6 +30,12 @@ pub struct CheckoutView {
     pub charges: Vec<Charge>,
     /// Exact sum of both.
     pub total: Money,
+    /// Country it goes to.
+    pub country: Option<String>,
+    /// How it is sent.
+    pub shipping: Option<ShippingOption>,
+    /// What it costs, once that was asked for.
+    pub quote: Option<Quote>,
     /// End of the hold.
     pub hold_until: DateTime<Utc>,
     /// The order it became.
@@ -165,8 +172,11 @@ fn view(
         checkout_id,
         status: CheckoutStatus::of(checkout),
         lines: started.lines.clone(),
-        charges: started.charges.clone(),
-        total: started.total,
+        charges: checkout.charges().to_vec(),
+        total: checkout.due().unwrap_or(started.total),
+        country: checkout.country().map(str::to_owned),
+        shipping: checkout.shipping.clone(),
+        quote: checkout.quote.as_deref().cloned(),
         hold_until: checkout.hold_until.unwrap_or(started.hold_until),
         order_id,
         order_number,

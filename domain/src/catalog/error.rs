@@ -64,6 +64,12 @@ pub enum ProductError {
         /// Which field.
         at: String,
     },
+    /// The tax class is no code.
+    #[error("tax class is not usable; use 1 to 40 of a-z, 0-9, `-` and `_`")]
+    TaxClassInvalid {
+        /// Which field.
+        at: String,
+    },
     /// A list is longer than its bound.
     #[error("too many entries; keep at most {max}")]
     TooMany {
@@ -183,6 +189,7 @@ impl ProductError {
             | Self::TextTooLong { at, .. }
             | Self::TextInvalid { at }
             | Self::HandleInvalid { at }
+            | Self::TaxClassInvalid { at }
             | Self::TooMany { at, .. }
             | Self::DuplicateOption { at }
             | Self::OptionValuesMismatch { at, .. }

@@ -17,7 +17,7 @@ proptest! {
 #[test]
 fn the_commands_reach_every_event() {
     let reached = reached::<Product>(&commands(), Product::decide);
-    assert_eq!(reached.len(), 7, "{reached:?}");
+    assert_eq!(reached.len(), 8, "{reached:?}");
 }
 
 /// A product, which everything else needs, and what may follow.
@@ -93,6 +93,7 @@ fn command() -> impl Strategy<Value = ProductCommand> {
                 C::Describe { details: Box::new(details), at }
             }
         ),
+        3 => ("[a-c]", moment()).prop_map(|(tax_class, at)| C::SetTaxClass { tax_class, at }),
         4 => moment().prop_map(|at| C::Publish { at }),
         3 => moment().prop_map(|at| C::Unpublish { at }),
         1 => moment().prop_map(|at| C::Archive { at }),

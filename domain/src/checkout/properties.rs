@@ -96,7 +96,8 @@ fn command() -> impl Strategy<Value = CheckoutCommand> {
         1 => begin(),
         16 => payment(),
         4 => (words(), moment(), moment()).prop_map(|(payment_method, now, at)| {
-            C::StartPayment { checkout_id: id(), payment_method, now, at }
+            let terms = Terms::default();
+            C::StartPayment { checkout_id: id(), payment_method, terms, now, at }
         }),
         2 => (destination(), moment(), moment())
             .prop_map(|(to, now, at)| C::SetAddress { destination: Box::new(to), now, at }),

@@ -5,19 +5,23 @@ use event_schemas::{
     checkout::{
         CheckoutActionRequired, CheckoutCompensationStarted, CheckoutCompleted, CheckoutEvent,
         CheckoutFailed, CheckoutHoldExtended, CheckoutPaymentAuthorised, CheckoutPaymentDeclined,
-        CheckoutPaymentUnclear, CheckoutStarted, CheckoutStockSecured, CheckoutStuck, FailureCause,
-        PaymentStarted, ShippingAddressSet,
+        CheckoutPaymentUnclear, CheckoutPriced, CheckoutStarted, CheckoutStockSecured,
+        CheckoutStuck, FailureCause, PaymentStarted, ShippingAddressSet, ShippingChosen,
     },
     ids::CheckoutId,
     money::Money,
     order::OrderLine,
+    quote::{Quote, ShippingOption},
 };
 
 use super::{
     ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError, Destination,
-    PAYMENT_METHOD_CHARS_MAX, Phase, Waiting, payment_id,
+    PAYMENT_METHOD_CHARS_MAX, Phase, Requirement, Terms, Waiting, payment_id,
 };
 use crate::pricing::are_bounded;
+
+/// The time now and the business time.
+type Times = (DateTime<Utc>, DateTime<Utc>);
 
 type Decision = Result<Vec<CheckoutEvent>, CheckoutError>;
 
@@ -29,8 +33,9 @@ impl Checkout {
             (Phase::Absent, C::Begin(new)) => begin(*new),
             (_, C::Begin(_)) => Err(CheckoutError::AlreadyBegun),
             (Phase::Absent, _) => Err(CheckoutError::NotFound),
-            (_, C::StartPayment { checkout_id, payment_method, now, at }) => {
+            (_, C::StartPayment { checkout_id, payment_method, terms, now, at }) => {
                 self.may_start_payment(now)?;
+                self.check_terms(terms, now)?;
                 let started =
                     payment_started(checkout_id, self.last_attempt() + 1, payment_method, at)?;
                 Ok(vec![CheckoutEvent::PaymentStarted(started)])
@@ -39,6 +44,8 @@ impl Checkout {
                 self.may_change(now)?;
                 Ok(vec![address_set(*destination, at)])
             }
+            (_, C::ChooseShipping { option, now, at }) => self.choose_shipping(*option, (now, at)),
+            (_, C::Price { quote, now, at }) => self.accept(*quote, (now, at)),
             (_, C::Abandon { at }) => {
                 self.may_abandon()?;
                 Ok(vec![compensation(FailureCause::Abandoned, at)])
@@ -53,6 +60,60 @@ impl Checkout {
             return Err(CheckoutError::TooManyAttempts);
         }
         Ok(())
+    }
+
+    fn choose_shipping(&self, option: ShippingOption, (now, at): Times) -> Decision {
+        self.may_change(now)?;
+        if self.address.is_none() {
+            return Err(CheckoutError::Incomplete { missing: vec![Requirement::Address] });
+        }
+        // The quote stays good for what it was made of.
+        if self.shipping.as_ref() == Some(&option) {
+            return Ok(vec![]);
+        }
+        Ok(vec![CheckoutEvent::ShippingChosen(ShippingChosen { option, at })])
+    }
+
+    fn accept(&self, quote: Quote, (now, at): Times) -> Decision {
+        self.may_change(now)?;
+        let lines = self.started.as_ref().map(|started| &started.lines);
+        let chosen = self.shipping.as_ref().map(|option| &option.code);
+        let carriage = quote.pricing.shipping.as_ref().map(|shipping| &shipping.code);
+        if lines != Some(&quote.lines) || chosen != carriage {
+            return Err(CheckoutError::QuoteOutdated);
+        }
+        if quote.expires_at <= now {
+            return Err(CheckoutError::QuoteExpired);
+        }
+        Ok(vec![CheckoutEvent::Priced(CheckoutPriced { quote, at })])
+    }
+
+    /// What has to be known before it can be paid or priced, and is not.
+    pub fn missing(&self, terms: &Terms) -> Vec<Requirement> {
+        let located = terms.needs_shipping || terms.needs_tax;
+        let coupons = self.started.as_ref().is_some_and(|started| !started.coupons.is_empty());
+        let needs = [
+            (located && self.address.is_none(), Requirement::Address),
+            (terms.needs_shipping && self.shipping.is_none(), Requirement::Shipping),
+            ((located || coupons) && self.quote.is_none(), Requirement::Quote),
+        ];
+        needs.into_iter().filter(|(missing, _)| *missing).map(|(_, what)| what).collect()
+    }
+
+    fn check_terms(&self, terms: Terms, now: DateTime<Utc>) -> Result<(), CheckoutError> {
+        let missing = self.missing(&terms);
+        if !missing.is_empty() {
+            return Err(CheckoutError::Incomplete { missing });
+        }
+        if self.quote.as_ref().is_some_and(|quote| quote.expires_at <= now) {
+            return Err(CheckoutError::QuoteExpired);
+        }
+        match self.due() {
+            Some(due) if terms.expected_total.is_some_and(|expected| expected != due) => {
+                Err(CheckoutError::AmountMismatch { due })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What it comes to may change while it is the shopper's turn, and no payment is under way.

@@ -1,10 +1,14 @@
 //! What is known of a checkout, and how its events change that.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
     checkout::{CheckoutEvent, CheckoutStarted, FailureCause, ShippingAddressSet},
     ids::{OrderId, PaymentId},
+    money::Money,
+    order::Charge,
     payment::{DeclineAdvice, PaymentAction},
     quote::{Quote, ShippingOption},
 };
@@ -25,6 +29,8 @@ pub struct Checkout {
     pub shipping: Option<ShippingOption>,
     /// What it costs; none before it was asked for, and again when address or carriage change.
     pub quote: Option<Box<Quote>>,
+    /// Codes of all coupons that any quote of it counted on: their uses may still be claimed.
+    pub coupons: BTreeSet<String>,
     /// Every attempt to pay, in order; the first one has number 1.
     pub attempts: Vec<PaymentAttempt>,
     /// End of the hold; set when it began.
@@ -143,6 +149,24 @@ impl Checkout {
         }
     }
 
+    /// What the shopper owes: as quoted, else what it began with. `None` before it began.
+    pub fn due(&self) -> Option<Money> {
+        let quoted = self.quote.as_ref().map(|quote| quote.total);
+        quoted.or_else(|| self.started.as_ref().map(|started| started.total))
+    }
+
+    /// What is charged beside the lines, or taken off: as quoted, else what it began with.
+    pub fn charges(&self) -> &[Charge] {
+        let began = || self.started.as_ref().map_or(&[][..], |started| &started.charges);
+        self.quote.as_ref().map_or_else(began, |quote| &quote.charges)
+    }
+
+    /// Whether the quote counts on a coupon.
+    pub fn counts_on(&self, coupon: &str) -> bool {
+        let mut applied = self.quote.iter().flat_map(|quote| &quote.pricing.coupons);
+        applied.any(|applied| applied.code == coupon)
+    }
+
     /// Country the goods go to: of the address, if there is one.
     pub fn country(&self) -> Option<&str> {
         let address = self.address.as_ref().map(|address| address.country.as_str());
@@ -198,7 +222,11 @@ impl Aggregate for Checkout {
                 self.shipping = Some(e.option);
                 self.quote = None;
             }
-            CheckoutEvent::Priced(e) => self.quote = Some(Box::new(e.quote)),
+            CheckoutEvent::Priced(e) => {
+                let coupons = e.quote.pricing.coupons.iter().map(|coupon| coupon.code.clone());
+                self.coupons.extend(coupons);
+                self.quote = Some(Box::new(e.quote));
+            }
             CheckoutEvent::PaymentStarted(e) => {
                 let (payment_id, payment_method) = (e.payment_id, e.payment_method);
                 self.attempts.push(PaymentAttempt { payment_id, payment_method });

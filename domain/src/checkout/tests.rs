@@ -111,7 +111,14 @@ fn stuck(step: &str) -> CheckoutEvent {
 
 fn pay(now: DateTime<Utc>) -> CheckoutCommand {
     let payment_method = "sbx_ok".to_owned();
-    CheckoutCommand::StartPayment { checkout_id: checkout_id(), payment_method, now, at: at() }
+    let terms = Terms::default();
+    CheckoutCommand::StartPayment {
+        checkout_id: checkout_id(),
+        payment_method,
+        terms,
+        now,
+        at: at(),
+    }
 }
 
 fn abandon() -> CheckoutCommand {

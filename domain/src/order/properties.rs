@@ -85,6 +85,8 @@ fn place() -> impl Strategy<Value = OrderCommand> {
             customer_reference,
             country,
             channel,
+            pricing: None,
+            ship_to: None,
             at,
         }))
     })

@@ -11,6 +11,7 @@ use event_schemas::{
         OrderPaid, OrderPlaced, OrderRefundFailed, OrderRefundRecorded, OrderRefundRequested,
         RefundLine,
     },
+    quote::Pricing,
 };
 
 use super::{
@@ -71,8 +72,11 @@ fn place(new: PlaceOrder) -> Result<Vec<OrderEvent>, OrderError> {
     if !are_bounded(amounts) {
         return Err(OrderError::TotalTooHigh);
     }
+    if new.pricing.as_ref().is_some_and(|pricing| !explains(pricing, &new)) {
+        return Err(OrderError::TotalMismatch);
+    }
     let PlaceOrder { number, checkout_id, payment_id, lines, charges, total, .. } = new;
-    let PlaceOrder { customer_reference, country, channel, at, .. } = new;
+    let PlaceOrder { customer_reference, country, channel, pricing, ship_to, at, .. } = new;
     Ok(vec![OrderEvent::Placed(OrderPlaced {
         number,
         checkout_id,
@@ -83,8 +87,20 @@ fn place(new: PlaceOrder) -> Result<Vec<OrderEvent>, OrderError> {
         customer_reference,
         country,
         channel,
+        pricing,
+        ship_to,
         at,
     })])
+}
+
+/// Whether the totals of lines and carriage are those of the order: a refund is a share of them.
+fn explains(pricing: &Pricing, order: &PlaceOrder) -> bool {
+    let carriage = pricing.shipping.iter().map(|shipping| shipping.total);
+    let lines = pricing.line_totals.iter();
+    let ids = || order.lines.iter().map(|line| line.line_id);
+    let sum =
+        Money::sum(order.total.currency, lines.clone().map(|line| line.total).chain(carriage));
+    lines.map(|line| line.line_id).eq(ids()) && sum == Some(order.total)
 }
 
 impl Placed {

@@ -8,6 +8,7 @@ use event_schemas::{
     ids::{CheckoutId, PaymentId, RefundId, VariantId},
     money::Money,
     order::{Channel, OrderCancellationRequested, OrderEvent, OrderLine, OrderPlaced, RefundLine},
+    quote::Pricing,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,8 @@ pub struct Placed {
     pub lines: Vec<OrderLine>,
     /// What is owed.
     pub total: Money,
+    /// How that came about; none if the lines and charges are all there is to it.
+    pub pricing: Option<Box<Pricing>>,
     /// Where it is in its life.
     pub status: OrderStatus,
     /// What was captured.
@@ -202,6 +205,7 @@ impl Placed {
             channel: event.channel,
             lines: event.lines,
             total: event.total,
+            pricing: event.pricing,
             status: OrderStatus::Placed,
             paid: None,
             cancellation: None,

@@ -59,6 +59,8 @@ fn new_order() -> PlaceOrder {
         customer_reference: None,
         country: None,
         channel: Channel::Api,
+        pricing: None,
+        ship_to: None,
         at: at(),
     }
 }
@@ -79,6 +81,8 @@ fn placed() -> OrderEvent {
         customer_reference: None,
         country: None,
         channel: Channel::Api,
+        pricing: None,
+        ship_to: None,
         at: at(),
     })
 }

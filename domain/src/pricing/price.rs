@@ -231,7 +231,6 @@ fn tax_lines(basket: &Basket, (nets, taxes): (&[i64], &[i64]), currency: Currenc
         *sum = (sum.0 + part.amount - within, sum.1 + tax);
     }
     let money = |amount_minor| Money { amount_minor, currency };
-    let taxed = sums.into_iter().filter(|(class, _)| taxation.rate(class) > Rate::default());
     let line = |(class, (base, tax)): (&str, (i64, i64))| TaxLine {
         zone: taxation.zone.clone(),
         class: class.to_owned(),
@@ -239,7 +238,8 @@ fn tax_lines(basket: &Basket, (nets, taxes): (&[i64], &[i64]), currency: Currenc
         base: money(base),
         amount: money(tax),
     };
-    taxed.map(line).collect()
+    let rated = sums.into_iter().filter(|(class, _)| taxation.rate(class) > Rate::default());
+    rated.map(line).collect()
 }
 
 fn finish(basket: Basket, pricing: Pricing, currency: Currency) -> Result<Quote, PricingError> {

@@ -6,7 +6,10 @@ use event_schemas::{
     ids::{LineId, ProductId, QuoteId, VariantId},
     money::{Currency, Money},
     order::{ChargeKind, OrderLine},
-    quote::{Quote, Rate, RateSource, Rounding, RoundingLevel, RoundingMode, ShippingOption},
+    quote::{
+        Quote, Rate, RateSource, Rounding, RoundingLevel, RoundingMode, RuleVersions,
+        ShippingOption,
+    },
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
@@ -99,7 +102,7 @@ fn baskets() -> impl Strategy<Value = Basket> {
             shipping,
             discounts,
             taxation,
-            rules: Default::default(),
+            rules: RuleVersions::default(),
             expires_at: DateTime::UNIX_EPOCH,
         })
     })
@@ -190,6 +193,7 @@ fn is_rounded_once(basket: &Basket, quote: &Quote) -> TestCaseResult {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test's own setting")]
 fn every_basket_adds_up_to_the_minor_unit() {
     let asked = std::env::var("CONCHE_BASKETS").ok();
     let cases = asked.map_or(BASKETS, |cases| cases.parse().expect("a number of baskets"));

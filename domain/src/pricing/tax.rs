@@ -6,6 +6,18 @@ use event_schemas::quote::{PPM, Rate, Rounding, RoundingLevel};
 
 use super::arithmetic::{apportion, divide};
 
+/// Class of products that name none.
+pub const STANDARD_CLASS: &str = "standard";
+
+/// Characters of a tax class.
+pub const TAX_CLASS_CHARS_MAX: usize = 40;
+
+/// Whether a text is written as tax classes are: lower-case letters, digits, `-` and `_`.
+pub fn is_tax_class(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+    (1..=TAX_CLASS_CHARS_MAX).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// The tax rules of one place at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taxation {

@@ -6,7 +6,10 @@ use event_schemas::{
     ids::{LineId, ProductId, QuoteId, VariantId},
     money::{Currency, Money},
     order::{ChargeKind, OrderLine},
-    quote::{Quote, Rate, RateSource, Rounding, RoundingLevel, RoundingMode, ShippingOption},
+    quote::{
+        Quote, Rate, RateSource, Rounding, RoundingLevel, RoundingMode, RuleVersions,
+        ShippingOption,
+    },
 };
 
 use super::*;
@@ -46,19 +49,19 @@ fn basket(lines: Vec<BasketLine>) -> Basket {
         shipping: None,
         discounts: vec![],
         taxation: None,
-        rules: Default::default(),
+        rules: RuleVersions::default(),
         expires_at: DateTime::UNIX_EPOCH,
     }
 }
 
-fn standard(amount: Money) -> Option<ShippingOption> {
-    Some(ShippingOption {
+fn standard(amount: Money) -> ShippingOption {
+    ShippingOption {
         code: "standard".to_owned(),
         title: "Standard".to_owned(),
         amount,
         source: RateSource::Table,
         expires_at: DateTime::UNIX_EPOCH,
-    })
+    }
 }
 
 fn off(code: &str, value: CouponValue) -> Discount {
@@ -81,7 +84,7 @@ fn without_rules_a_purchase_costs_what_its_lines_do() {
 #[test]
 fn tax_within_the_price_changes_no_total() {
     let quote = price(Basket {
-        shipping: standard(gbp(395)),
+        shipping: Some(standard(gbp(395))),
         taxation: Some(taxation(true, RoundingLevel::Line, RoundingMode::HalfUp)),
         ..basket(vec![line(3, gbp(999), "standard"), line(1, gbp(210), "food")])
     });
@@ -98,7 +101,7 @@ fn tax_within_the_price_changes_no_total() {
 #[test]
 fn tax_on_top_is_a_charge_per_rate() {
     let quote = price(Basket {
-        shipping: standard(gbp(400)),
+        shipping: Some(standard(gbp(400))),
         taxation: Some(taxation(false, RoundingLevel::Line, RoundingMode::HalfUp)),
         ..basket(vec![line(1, gbp(1_000), "standard"), line(1, gbp(210), "food")])
     });
@@ -167,7 +170,7 @@ fn coupons_take_off_shares_first_and_never_more_than_there_is() {
     assert_eq!(price(twice).unwrap().total, gbp(2_701));
     let much = Basket {
         discounts: vec![five],
-        shipping: standard(gbp(395)),
+        shipping: Some(standard(gbp(395))),
         ..basket(vec![line(1, gbp(499), "")])
     };
     let quote = price(much).unwrap();
@@ -184,7 +187,7 @@ fn what_does_not_add_up_has_no_price() {
         (basket(vec![]), PricingError::Empty),
         (basket(vec![line(0, gbp(5), "")]), PricingError::Empty),
         (basket(vec![line(1, gbp(5), ""), line(1, yen, "")]), PricingError::OtherCurrency),
-        (Basket { shipping: standard(yen), ..basket(five()) }, PricingError::OtherCurrency),
+        (Basket { shipping: Some(standard(yen)), ..basket(five()) }, PricingError::OtherCurrency),
         (
             Basket {
                 discounts: vec![off("YEN", CouponValue::Amount { amount: yen })],

@@ -26,7 +26,7 @@ fn policy(zones: Vec<NewTaxZone>) -> NewTaxPolicy {
     NewTaxPolicy {
         prices_include_tax: true,
         rounding: Rounding { level: RoundingLevel::Line, mode: RoundingMode::HalfUp },
-        shipping_class: STANDARD_CLASS.to_owned(),
+        shipping_class: "standard".to_owned(),
         zones,
     }
 }

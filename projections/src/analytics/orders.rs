@@ -108,7 +108,8 @@ impl Order {
             postage_minor: of_kind(ChargeKind::Postage),
             discounts_minor: of_kind(ChargeKind::Discount),
             manual_minor: of_kind(ChargeKind::Manual),
-            fees_minor: of_kind(ChargeKind::Fee),
+            // Tax on top is no revenue of anybody here either: it is passed on, as fees are.
+            fees_minor: of_kind(ChargeKind::Fee) + of_kind(ChargeKind::Tax),
             lines: Json(lines.collect()),
             pending: Json(BTreeMap::new()),
             counted: false,

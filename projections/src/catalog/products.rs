@@ -301,8 +301,10 @@ fn change(product: &mut Product, event: &ProductEvent) {
             "archived".clone_into(&mut product.status);
             product.published_at = None;
         }
-        // Theirs is `catalog_variants`.
-        ProductEvent::VariantAdded(_) | ProductEvent::PriceSet(_) => {}
+        // Those of variants are kept with them; tax classes are read from the log, by quotes.
+        ProductEvent::VariantAdded(_)
+        | ProductEvent::PriceSet(_)
+        | ProductEvent::TaxClassSet(_) => {}
     }
 }
 

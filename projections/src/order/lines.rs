@@ -184,5 +184,6 @@ fn code(kind: ChargeKind) -> &'static str {
         ChargeKind::Discount => "discount",
         ChargeKind::Manual => "manual",
         ChargeKind::Fee => "fee",
+        ChargeKind::Tax => "tax",
     }
 }

@@ -262,6 +262,8 @@ pub(crate) fn placed(n: u128, at: DateTime<Utc>) -> OrderPlaced {
         customer_reference: Some(format!("1785{n}")),
         country: Some("United Kingdom".to_owned()),
         channel: Channel::Import,
+        pricing: None,
+        ship_to: None,
         at,
     }
 }

@@ -15,6 +15,7 @@ use commands::{
 use event_schemas::{
     checkout::{CheckoutStarted, FailureCause},
     ids::{CheckoutId, OrderId, PaymentId, StoreId},
+    money::Money,
 };
 use event_store::Loaded;
 use fail::fail_point;
@@ -208,6 +209,11 @@ impl<'a> Drive<'a> {
         self.situation.checkout.started.as_ref().expect("only a checkout that began has steps")
     }
 
+    /// What the shopper owes.
+    pub(super) fn due(&self) -> Money {
+        self.checkout().due().expect("only a checkout that began has steps")
+    }
+
     /// The business time of a step taken now.
     pub(super) fn at(&self) -> DateTime<Utc> {
         self.situation.checkout.business_time(self.ctx.now())
@@ -243,14 +249,17 @@ impl<'a> Drive<'a> {
             }
             Step::Capture => self.capture().await,
             Step::RecordPaid => {
-                let amount = self.started().total;
+                let amount = self.due();
                 self.tell_order("paid", |at| OrderCommand::RecordPaid { amount, at }).await
             }
             Step::Complete => self.complete().await,
             Step::Compensate(FailureCause::Expired) => self.expire().await,
             Step::Compensate(cause) => self.compensate(cause).await,
             Step::GiveUpOrder => self.give_up_order().await,
-            Step::ReleaseStock => self.release_stock().await,
+            Step::ReleaseStock => {
+                self.release_coupons().await?;
+                self.release_stock().await
+            }
             Step::RequestVoid => {
                 let cause = "checkout_failed".to_owned();
                 self.tell_payment("void", |at| PaymentCommand::RequestVoid { cause, at }).await
@@ -370,23 +379,26 @@ impl<'a> Drive<'a> {
     }
 
     fn place(&self, number: String) -> PlaceOrder {
-        let started = self.started().clone();
-        let country = self.situation.checkout.country().map(str::to_owned);
+        let (checkout, started) = (self.checkout(), self.started().clone());
+        let country = checkout.country().map(str::to_owned);
         PlaceOrder {
             number,
             checkout_id: self.journey.checkout_id,
             payment_id: self.payment_id().expect("an order is placed after a payment"),
             lines: started.lines,
-            charges: started.charges,
-            total: started.total,
+            charges: checkout.charges().to_vec(),
+            total: self.due(),
             customer_reference: started.customer_reference,
             country,
             channel: started.channel,
+            pricing: checkout.quote.as_ref().map(|quote| Box::new(quote.pricing.clone())),
+            ship_to: checkout.address.as_ref().map(|address| address.address.clone()),
             at: self.at(),
         }
     }
 
     async fn complete(&mut self) -> Result<(), DriveError> {
+        self.commit_coupons().await?;
         let order = self.situation.order.placed.as_ref().expect("a paid order was placed");
         let (order_id, order_number) = (self.order_id(), order.number.clone());
         self.tell("complete", |at| CheckoutCommand::Complete { order_id, order_number, at }).await

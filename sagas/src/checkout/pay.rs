@@ -38,7 +38,7 @@ impl Drive<'_> {
         let request = RequestIntent {
             checkout_id: self.journey.checkout_id,
             attempt,
-            amount: self.started().total,
+            amount: self.due(),
             provider: provider.name().to_owned(),
             payment_method: method.payment_method.clone(),
             at: self.at(),

@@ -172,7 +172,12 @@ impl Shop {
     ) -> Result<i64, CommandError<checkout::CheckoutError>> {
         let token = providers::payment::sandbox::tokenise(card).unwrap().to_owned();
         let (commands, intent) = (&self.ctx.commands, self.intent(name));
-        Ok(checkout::start_payment(commands, &intent, id, token).await?.position)
+        let payment = checkout::NewPayment::by(token);
+        match checkout::start_payment(commands, &intent, id, payment).await {
+            Ok(done) => Ok(done.position),
+            Err(checkout::QuoteError::Command(error)) => Err(error),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// Pays with a card and drives the checkout until it rests.

@@ -114,6 +114,16 @@ pub(crate) struct PriceBody {
     pub(crate) compare_at: Option<Money>,
 }
 
+/// What a product is taxed as.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewTaxClass)]
+pub(crate) struct TaxClassBody {
+    /// A class of the tax policy: `standard` at first. One without a rate is not taxed.
+    #[schema(example = "food")]
+    pub(crate) tax_class: String,
+}
+
 /// For a field that may be left out but not be `null`.
 fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,

@@ -30,7 +30,9 @@ pub(crate) fn rejected(error: ProductError) -> Problem {
         }
         E::TextMissing { .. } => "empty",
         E::TextTooLong { .. } => "too_long",
-        E::TextInvalid { .. } | E::HandleInvalid { .. } => "bad_characters",
+        E::TextInvalid { .. } | E::HandleInvalid { .. } | E::TaxClassInvalid { .. } => {
+            "bad_characters"
+        }
         E::TooMany { .. } => "too_many",
         E::DuplicateOption { .. }
         | E::DuplicateOptionCombination { .. }
@@ -74,6 +76,7 @@ mod tests {
             (E::TextTooLong { at: at(), max: 1, unit: "bytes" }, 422, "validation_failed"),
             (E::TextInvalid { at: at() }, 422, "validation_failed"),
             (E::HandleInvalid { at: at() }, 422, "validation_failed"),
+            (E::TaxClassInvalid { at: at() }, 422, "validation_failed"),
             (E::TooMany { at: at(), max: 1 }, 422, "validation_failed"),
             (E::DuplicateOption { at: at() }, 422, "validation_failed"),
             (E::DuplicateOptionCombination { at: at() }, 422, "validation_failed"),

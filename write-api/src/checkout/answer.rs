@@ -11,6 +11,7 @@ use event_schemas::ids::{CheckoutId, LineId, OrderId, ProductId, VariantId};
 use event_schemas::money::Money;
 use event_schemas::order::{Charge, ChargeKind, OrderLine};
 use event_schemas::payment::{DeclineAdvice, PaymentAction};
+use event_schemas::quote::{Pricing, Quote, ShippingOption};
 use providers::payment::ClientSecret;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -32,6 +33,12 @@ pub(super) struct CheckoutBody {
     charges: Vec<ChargeBody>,
     /// Exact sum of both.
     total: Money,
+    /// Country it goes to.
+    country: Option<String>,
+    /// How it is sent.
+    shipping: Option<ShippingOption>,
+    /// How the total comes about, once a quote was asked for.
+    quote: Option<QuoteBody>,
     /// The stock is held until then.
     hold_until: DateTime<Utc>,
     /// The order it became.
@@ -74,6 +81,25 @@ struct ChargeBody {
     title: String,
     /// Negative where the shopper pays less for it.
     amount: Money,
+}
+
+/// What a checkout costs, with every figure.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CheckoutQuote)]
+pub(super) struct QuoteBody {
+    /// What the shopper owes: the totals of all lines and of the carriage.
+    total: Money,
+    #[serde(flatten)]
+    pricing: Pricing,
+    /// It can be paid until then.
+    expires_at: DateTime<Utc>,
+}
+
+impl QuoteBody {
+    pub(super) fn new(quote: Quote) -> QuoteBody {
+        let Quote { total, pricing, expires_at, .. } = quote;
+        QuoteBody { total, pricing, expires_at }
+    }
 }
 
 /// An order by id and by number.
@@ -165,6 +191,9 @@ impl CheckoutBody {
             lines: view.lines.into_iter().map(LineBody::new).collect(),
             charges: view.charges.into_iter().map(ChargeBody::new).collect(),
             total: view.total,
+            country: view.country,
+            shipping: view.shipping,
+            quote: view.quote.map(QuoteBody::new),
             hold_until: view.hold_until,
             order: view.order_id.map(|id| OrderRef { id, number }),
             last_decline: view

@@ -5,6 +5,7 @@ use std::fmt;
 use api_kit::{FieldError, Problem, Validation};
 use commands::checkout::{NewCheckout, NewLine};
 use event_schemas::ids::{CartId, VariantId};
+use event_schemas::money::Money;
 use event_schemas::order::Channel;
 use providers::payment::{PaymentProvider, is_card_number};
 use serde::de::Error as _;
@@ -98,6 +99,8 @@ pub(super) struct CompleteCheckout {
     /// The payment provider's token of a card.
     #[schema(example = "sbx_ok")]
     payment_method: Option<String>,
+    /// What you showed the shopper: refused with `422 amount_mismatch` if something else is due.
+    pub(super) expected_total: Option<Money>,
 }
 
 /// A card of the sandbox. Its number becomes a token at once and is neither stored nor logged.
@@ -150,6 +153,24 @@ impl CompleteCheckout {
             }
         }
     }
+}
+
+/// How it shall be sent.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChooseShipping {
+    /// Code of one of the shipping options.
+    #[schema(example = "standard")]
+    pub(super) option: String,
+}
+
+/// What shall be counted on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "coupons": ["TEN-OFF"] }))]
+pub(super) struct AskQuote {
+    /// Codes of coupons, at most five; those it had if left out.
+    pub(super) coupons: Option<Vec<String>>,
 }
 
 /// What the shopper's bank said.

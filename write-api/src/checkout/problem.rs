@@ -5,6 +5,7 @@ use commands::CommandError;
 use commands::cart::CheckOutError;
 use commands::checkout::{
     ATTEMPTS_MAX, AnswerError, BeginError, CheckoutError, Decline, LineError, LineProblem,
+    QuoteError,
 };
 use commands::payment::PaymentError;
 use event_schemas::checkout::{FailureCause, Shortage};
@@ -36,6 +37,12 @@ pub(super) fn rejected(error: CheckoutError) -> Problem {
         E::TooManyAttempts => {
             Problem::new("payment_attempts_exhausted").extra("attempts", ATTEMPTS_MAX)
         }
+        E::Incomplete { missing } => {
+            Problem::new("checkout_incomplete").extra("requirements", json!(missing))
+        }
+        E::QuoteExpired => Problem::new("quote_expired"),
+        E::QuoteOutdated => Problem::new("changed_meanwhile"),
+        E::AmountMismatch { due } => Problem::new("amount_mismatch").extra("due", json!(due)),
         E::AlreadyCompleted => Problem::new("already_completed"),
         E::AlreadyFailed => Problem::new("checkout_failed"),
     }
@@ -108,6 +115,25 @@ pub(super) fn insufficient_stock(lines: &[Shortage]) -> Problem {
     Problem::new("insufficient_stock").extra("lines", lines)
 }
 
+/// Why a checkout was not quoted or not paid.
+pub(super) fn not_quoted(error: QuoteError) -> Problem {
+    match error {
+        QuoteError::Command(error) => problem(error),
+        QuoteError::Coupon { code, error } => {
+            refusal::problem(error, refusal::coupon).extra("coupon", code)
+        }
+        QuoteError::TooManyCoupons => {
+            Problem::invalid("/coupons", "too_many", QuoteError::TooManyCoupons.to_string())
+        }
+        QuoteError::Undeliverable => Problem::new("address_undeliverable"),
+        QuoteError::UnknownOption => {
+            let detail = QuoteError::UnknownOption.to_string();
+            Problem::invalid("/option", "unknown_option", detail)
+        }
+        QuoteError::Pricing(error) => Problem::invalid("", "out_of_range", error.to_string()),
+    }
+}
+
 /// Why an answer of the shopper's bank had no effect.
 pub(super) fn not_answered(error: AnswerError) -> Problem {
     match error {
@@ -170,6 +196,10 @@ mod tests {
             (E::PaymentInProgress, 409, "payment_in_progress"),
             (E::HoldEnded, 409, "checkout_expired"),
             (E::TooManyAttempts, 409, "payment_attempts_exhausted"),
+            (E::Incomplete { missing: vec![] }, 409, "checkout_incomplete"),
+            (E::QuoteExpired, 409, "quote_expired"),
+            (E::QuoteOutdated, 409, "changed_meanwhile"),
+            (E::AmountMismatch { due: FIVE }, 422, "amount_mismatch"),
             (E::AlreadyCompleted, 409, "already_completed"),
             (E::AlreadyFailed, 409, "checkout_failed"),
         ];

@@ -3,9 +3,12 @@
 use commands::{
     catalog::PRODUCT,
     checkout::CHECKOUT,
+    coupon::COUPON,
     inventory::STOCK_ITEM,
     order::{ADJUSTMENT, ORDER},
     payment::PAYMENT,
+    shipping::SHIPPING_PROFILE,
+    tax::TAX_POLICY,
 };
 use cqrs_es::Aggregate;
 use event_store::{Kind, StoreError, read};
@@ -66,6 +69,9 @@ async fn fault(conn: &mut PgConnection, it: &Snapshot) -> anyhow::Result<Option<
         "order" => replay(conn, &ORDER, it).await,
         "refund_adjustment" => replay(conn, &ADJUSTMENT, it).await,
         "payment" => replay(conn, &PAYMENT, it).await,
+        "coupon" => replay(conn, &COUPON, it).await,
+        "shipping_profile" => replay(conn, &SHIPPING_PROFILE, it).await,
+        "tax_policy" => replay(conn, &TAX_POLICY, it).await,
         other => return Ok(Some(format!("no stream is of category {other}"))),
     };
     let (position, state) = match replayed {

@@ -184,6 +184,8 @@ fn placed(of: CheckoutId, number: &str, lines: Vec<OrderLine>) -> OrderPlaced {
         customer_reference: None,
         country: None,
         channel: Channel::Api,
+        pricing: None,
+        ship_to: None,
         at: from_now(0),
     }
 }
