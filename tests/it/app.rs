@@ -19,7 +19,7 @@ use commands::Ctx;
 use conche::http::Door;
 use event_schemas::ids::{ActorId, StoreId};
 use event_store::{Engine, pool, refusals};
-use providers::payment::{PaymentProvider, Sandbox};
+use providers::Providers;
 use read_api::{Reads, Sources};
 use sagas::{GRACE, SagaCtx};
 use serde_json::{Value, json};
@@ -73,6 +73,7 @@ pub(crate) struct Reading {
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) ctx: Ctx,
+    pub(crate) vault: Vault,
     pub(crate) saga: SagaCtx,
     pub(crate) owner: PgPool,
     pub(crate) projector: PgPool,
@@ -182,20 +183,21 @@ impl App {
         keep_journal(journal, pool::connect_lazy(options.clone(), pool::Role::Writer, 1));
         let door = Door { keys: keys.clone(), limits, refusals };
         let engine = ctx.engine.beside(pool(pool::Role::Writer).await.unwrap());
-        let saga = SagaCtx::new(
-            Ctx { engine, ..ctx.clone() },
-            pool(pool::Role::Process).await.unwrap(),
-            PaymentProvider::Sandbox(Sandbox::default()),
-        );
-        let saga = SagaCtx { grace: GRACE, ..saga };
         let vault = Vault::new(
             pool(pool::Role::Vault).await.unwrap(),
             MasterKeys::parse(MASTER_KEY).unwrap(),
         );
-        let write = WriteState::new(ctx.clone(), saga.clone(), vault);
+        let saga = SagaCtx::new(
+            Ctx { engine, ..ctx.clone() },
+            pool(pool::Role::Process).await.unwrap(),
+            Providers::of_accounts(vault.clone()),
+        );
+        let saga = SagaCtx { grace: GRACE, ..saga };
+        let write = WriteState::new(ctx.clone(), saga.clone(), vault.clone());
         App {
             router: conche::http::both(door, write, reads.clone(), probe).unwrap(),
             saga,
+            vault,
             owner: pool(pool::Role::Owner).await.unwrap(),
             projector,
             reads,

@@ -24,4 +24,5 @@ mod parked;
 mod quote;
 mod read_models;
 mod search;
+mod stripe;
 mod tenancy;

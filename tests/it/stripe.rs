@@ -1,0 +1,155 @@
+//! Buying in a store that is paid by Stripe, which is simulated, on a port, in the story's time.
+
+use axum::http::StatusCode;
+use chrono::TimeDelta;
+use event_schemas::ids::StoreId;
+use providers::payment::stripe::{Account, SECRET_NAME};
+use serde_json::{Value, json};
+use stripe_sim::{Faults, Served, Simulator, serve};
+
+use crate::app::{Answer, App, STORE, story};
+
+const KEY: &str = "sk_test_shop";
+
+/// A story's shop, and the Stripe that it is paid by.
+struct Shop {
+    app: App,
+    stripe: Served,
+}
+
+impl Shop {
+    async fn open(app: App) -> Shop {
+        let now = (app.ctx.now)().timestamp();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let stripe = serve(address, Simulator::default(), Some(now)).await.unwrap();
+        let account = Account {
+            secret_key: KEY.into(),
+            publishable_key: Some("pk_test_shop".into()),
+            webhook_secrets: vec![],
+            base_url: Some(stripe.url()),
+        };
+        let store = StoreId::of_slug(STORE);
+        app.vault.put_secret(store, SECRET_NAME, &account.write()).await.unwrap();
+        Shop { app, stripe }
+    }
+
+    /// A checkout of one bar of chocolate.
+    async fn begin(&self) -> String {
+        let product = self.app.product("Bar", 500, 1).await;
+        self.app.begin(&product.variant_id, 1).await.text("/id")
+    }
+
+    async fn pay(&self, checkout: &str, method: &str) -> Answer {
+        let path = format!("/api/v1/checkouts/{checkout}/complete");
+        self.app.post(&path, &json!({ "payment_method": method })).await
+    }
+
+    async fn confirm(&self, checkout: &str) -> Answer {
+        let path = format!("/api/v1/checkouts/{checkout}/confirm-action");
+        self.app.post(&path, &json!({ "answer": "returned" })).await
+    }
+
+    /// Lets time pass, here and at Stripe, in steps, and does what is to be done in each.
+    async fn wait(&self, by: TimeDelta) {
+        for _ in 0..10 {
+            self.app.wait(by / 10);
+            self.stripe.set_time((self.app.ctx.now)().timestamp());
+            sagas::drain(&self.app.saga).await.unwrap();
+        }
+    }
+
+    fn faults(&self, faults: &Faults) {
+        self.stripe.with(|stripe, _| stripe.set_faults(faults));
+    }
+
+    /// Of each intent at Stripe: status, reserved, captured, refunded.
+    fn intents(&self) -> Vec<(String, i64, i64, i64)> {
+        let truth = self.stripe.with(|stripe, _| stripe.truth(KEY));
+        let money = |intent: &Value, what: &str| intent[what].as_i64().unwrap();
+        let read = |intent: &Value| {
+            let status = intent["status"].as_str().unwrap().to_owned();
+            let [reserved, captured, refunded] =
+                ["reserved", "captured", "refunded"].map(|what| money(intent, what));
+            (status, reserved, captured, refunded)
+        };
+        truth["payment_intents"].as_array().unwrap().iter().map(read).collect()
+    }
+
+    fn authenticate(&self, passes: bool) {
+        let truth = self.stripe.with(|stripe, _| stripe.truth(KEY));
+        let waits = |intent: &&Value| intent["status"] == "requires_action";
+        let intents = truth["payment_intents"].as_array().unwrap();
+        let intent = intents.iter().find(waits).unwrap()["id"].as_str().unwrap().to_owned();
+        assert!(self.stripe.with(|stripe, now| stripe.authenticate(&intent, passes, now)));
+    }
+}
+
+fn intent(status: &str, [reserved, captured, refunded]: [i64; 3]) -> (String, i64, i64, i64) {
+    (status.to_owned(), reserved, captured, refunded)
+}
+
+#[test]
+fn a_card_is_charged_once_and_the_cancelled_order_gives_it_back() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let checkout = shop.begin().await;
+        let declined = shop.pay(&checkout, "pm_card_visa_chargeDeclined").await;
+        assert_eq!(declined.status, StatusCode::PAYMENT_REQUIRED, "{:#}", declined.body);
+        let paid = shop.pay(&checkout, "pm_card_visa").await;
+        assert_eq!(paid.text("/status"), "completed", "{:#}", paid.body);
+        let taken = [intent("canceled", [0; 3]), intent("succeeded", [0, 500, 0])];
+        assert_eq!(shop.intents(), taken);
+
+        let path = format!("/api/v1/orders/{}/cancel", paid.text("/order/id"));
+        shop.app.post(&path, &json!({ "reason": "changed my mind" })).await;
+        sagas::drain(&shop.app.saga).await.unwrap();
+        assert_eq!(shop.intents()[1], intent("succeeded", [0, 500, 500]));
+    });
+}
+
+#[test]
+fn a_shopper_proves_who_they_are_and_is_looked_up_not_believed() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let checkout = shop.begin().await;
+        let asked = shop.pay(&checkout, "pm_card_authenticationRequired").await;
+        assert_eq!(asked.text("/status"), "action_required", "{:#}", asked.body);
+        let early = shop.confirm(&checkout).await;
+        assert_ne!(early.body["status"], "completed", "{:#}", early.body);
+        shop.authenticate(true);
+        shop.wait(TimeDelta::minutes(2)).await;
+        let done = shop.confirm(&checkout).await;
+        assert_eq!(done.text("/status"), "completed", "{:#}", done.body);
+        assert_eq!(shop.intents(), [intent("succeeded", [0, 500, 0])]);
+    });
+}
+
+#[test]
+fn a_lost_answer_is_found_and_the_card_charged_once() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let checkout = shop.begin().await;
+        shop.faults(&Faults { reply_lost: 1000, ..Faults::default() });
+        let unclear = shop.pay(&checkout, "pm_card_visa").await;
+        assert_eq!(unclear.status, StatusCode::ACCEPTED, "{:#}", unclear.body);
+        shop.faults(&Faults::default());
+        shop.wait(TimeDelta::minutes(2)).await;
+        let read = shop.app.get(&format!("/api/v1/checkouts/{checkout}")).await;
+        assert_eq!(read.text("/status"), "completed", "{:#}", read.body);
+        assert_eq!(shop.intents(), [intent("succeeded", [0, 500, 0])]);
+    });
+}
+
+#[test]
+fn an_abandoned_payment_is_given_up_at_stripe() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let checkout = shop.begin().await;
+        let asked = shop.pay(&checkout, "pm_card_authenticationRequired").await;
+        assert_eq!(asked.text("/status"), "action_required", "{:#}", asked.body);
+        shop.wait(TimeDelta::hours(1)).await;
+        let read = shop.app.get(&format!("/api/v1/checkouts/{checkout}")).await;
+        assert_eq!(read.text("/failure/code"), "expired", "{:#}", read.body);
+        assert_eq!(shop.intents(), [intent("canceled", [0; 3])]);
+    });
+}
