@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, time::Duration};
 
 use event_store::{
-    Recorded,
+    Recorded, StoreError,
     checkpoint::{try_lock_checkpoint, write_checkpoint},
     read::{Window, read_window},
 };
@@ -99,90 +99,122 @@ impl Stop {
 /// An event that cannot be applied parks its stream (see [`crate::parked`]); it counts as one that
 /// was passed, and so do those that wait behind it.
 pub async fn catch_up(pool: &PgPool, projection: &Projection) -> Result<usize, ProjectionError> {
-    catch_up_by(pool, projection, BATCH).await
+    Reader { pool, projection, ahead: None }.catch_up(BATCH).await
 }
 
-/// As [`catch_up`], by another number of events.
-async fn catch_up_by(
-    pool: &PgPool,
-    projection: &Projection,
-    most: i64,
-) -> Result<usize, ProjectionError> {
-    let mut bad = Bad::new();
-    let mut limit = most;
-    loop {
-        match step(pool, projection, limit, &bad).await {
-            Ok(passed) => return Ok(passed),
-            Err(Stop::Bad(position, reason)) => {
-                // Tried again for each that is found: in small batches the good ones among them are
-                // done with sooner.
-                limit = BATCH;
-                if let Some(reason) = bad.insert(position, reason) {
-                    // It was left out and is to blame nevertheless: that is no fault of the event.
-                    return Err(ProjectionError::Unclear { name: projection.name, reason });
+/// Takes a projection on, and reads the next events while the last ones are applied.
+struct Reader<'a> {
+    pool: &'a PgPool,
+    projection: &'a Projection,
+    /// Events that come after the checkpoint if nobody else has moved it: they never change.
+    ahead: Option<Ahead>,
+}
+
+struct Ahead {
+    after: i64,
+    window: Window,
+}
+
+impl Reader<'_> {
+    /// As [`catch_up`], by another number of events.
+    async fn catch_up(&mut self, most: i64) -> Result<usize, ProjectionError> {
+        let mut bad = Bad::new();
+        let mut limit = most;
+        loop {
+            match self.step(limit, &bad).await {
+                Ok(passed) => return Ok(passed),
+                Err(Stop::Bad(position, reason)) => {
+                    // Tried again for each that is found: in small batches the good ones among them
+                    // are done with sooner.
+                    limit = BATCH;
+                    if let Some(reason) = bad.insert(position, reason) {
+                        // It was left out and is to blame nevertheless: that is no fault of the
+                        // event.
+                        return Err(ProjectionError::Unclear {
+                            name: self.projection.name,
+                            reason,
+                        });
+                    }
                 }
+                Err(Stop::Narrow(fewer, _)) => limit = fewer,
+                Err(Stop::Failed(error)) => return Err(error),
             }
-            Err(Stop::Narrow(fewer, _)) => limit = fewer,
-            Err(Stop::Failed(error)) => return Err(error),
         }
     }
-}
 
-/// One transaction. `bad` are events known to be bad from tries before.
-async fn step(
-    pool: &PgPool,
-    projection: &Projection,
-    limit: i64,
-    bad: &Bad,
-) -> Result<usize, Stop> {
-    let mut tx = pool.begin().await?;
-    let (passed, arrivals) = match pass(&mut tx, projection, limit, bad).await {
-        Ok(Some(done)) => done,
-        outcome => {
-            // Not left to the pool, which does it at leisure: the next step would find the lock
-            // taken, and take that for another process.
-            tx.rollback().await?;
-            return outcome.map(|_| 0);
+    /// One transaction. `bad` are events known to be bad from tries before.
+    async fn step(&mut self, limit: i64, bad: &Bad) -> Result<usize, Stop> {
+        let mut tx = self.pool.begin().await?;
+        let (passed, arrivals) = match self.pass(&mut tx, limit, bad).await {
+            Ok(Some(done)) => done,
+            outcome => {
+                self.ahead = None;
+                // Not left to the pool, which does it at leisure: the next step would find the lock
+                // taken, and take that for another process.
+                tx.rollback().await?;
+                return outcome.map(|_| 0);
+            }
+        };
+        fail_point!("projector::before-commit");
+        tx.commit().await?;
+        fail_point!("projector::after-commit");
+        for arrival in arrivals {
+            arrival.report(self.projection);
         }
-    };
-    fail_point!("projector::before-commit");
-    tx.commit().await?;
-    fail_point!("projector::after-commit");
-    for arrival in arrivals {
-        arrival.report(projection);
+        Ok(passed)
     }
-    Ok(passed)
-}
 
-/// Applies or parks the next events and moves the checkpoint. `None`: there is nothing to do, or
-/// somebody else does it.
-async fn pass(
-    conn: &mut PgConnection,
-    projection: &Projection,
-    limit: i64,
-    bad: &Bad,
-) -> Result<Option<(usize, Vec<Arrival>)>, Stop> {
-    let Some(position) = try_lock_checkpoint(conn, projection.name).await? else {
-        return Ok(None);
-    };
-    let parked = check_version(conn, projection).await?;
-    use_schema(conn, LIVE_SCHEMA).await?;
-    let Window { events, through } =
-        read_window(conn, position, limit, projection.interest()).await?;
-    if through == position {
-        return Ok(None);
-    }
-    fail_point!("projector::after-read");
-    let Divided { rest, arrivals } =
-        parked::divide(conn, projection, events, (parked, bad)).await?;
-    if !rest.is_empty() {
-        let applied = (projection.apply)(conn, &rest).await;
+    /// Applies or parks the next events and moves the checkpoint. `None`: there is nothing to do, or
+    /// somebody else does it.
+    async fn pass(
+        &mut self,
+        conn: &mut PgConnection,
+        limit: i64,
+        bad: &Bad,
+    ) -> Result<Option<(usize, Vec<Arrival>)>, Stop> {
+        let projection = self.projection;
+        let Some(position) = try_lock_checkpoint(conn, projection.name).await? else {
+            return Ok(None);
+        };
+        let parked = check_version(conn, projection).await?;
+        use_schema(conn, LIVE_SCHEMA).await?;
+        let Window { events, through } = match self.ahead.take() {
+            Some(Ahead { after, window }) if after == position => window,
+            _ => read_window(conn, position, limit, projection.interest()).await?,
+        };
+        if through == position {
+            return Ok(None);
+        }
+        fail_point!("projector::after-read");
+        let Divided { rest, arrivals } =
+            parked::divide(conn, projection, events, (parked, bad)).await?;
+        // A batch that is not full is the last one for now.
+        let full = limit <= through - position;
+        let apply =
+            async { if rest.is_empty() { Ok(()) } else { (projection.apply)(conn, &rest).await } };
+        let next = async { if full { self.read_ahead(through, limit).await } else { None } };
+        let (applied, ahead) = tokio::join!(apply, next);
         applied.map_err(|error| Stop::of(error, &rest, position))?;
+        self.ahead = ahead;
+        fail_point!("projector::after-apply");
+        write_checkpoint(conn, projection.name, through).await?;
+        let passed = usize::try_from(through - position).expect("a window is small");
+        Ok(Some((passed, arrivals)))
     }
-    fail_point!("projector::after-apply");
-    write_checkpoint(conn, projection.name, through).await?;
-    let passed = usize::try_from(through - position).expect("a window is small");
-    Ok(Some((passed, arrivals)))
+
+    /// The events after a position, on another connection, if they come in time: a batch does not
+    /// wait for the one after it.
+    async fn read_ahead(&self, after: i64, limit: i64) -> Option<Ahead> {
+        let read = async {
+            let mut conn = self.pool.acquire().await?;
+            let window = read_window(&mut conn, after, limit, self.projection.interest()).await?;
+            Ok::<_, StoreError>(Ahead { after, window })
+        };
+        // Whatever failed here is met again by who reads in its turn.
+        let ahead = tokio::time::timeout(BATCH_TIME, read).await.ok()?.ok()?;
+        // Where there was nothing, there may be something by then.
+        (after < ahead.window.through).then_some(ahead)
+    }
 }
 
 /// Applies up to `limit` events after `position`, but for those that are left out, to the tables in
@@ -288,10 +320,11 @@ pub async fn run(
 ) {
     let mut pause = RETRY_MIN;
     let mut batch = Batch(BATCH);
+    let mut reader = Reader { pool: &pool, projection, ahead: None };
     while !*shutdown.borrow() {
         let begun = Instant::now();
         // How long to wait, and whether an append ends it.
-        let (wait, wakeable) = match catch_up_by(&pool, projection, batch.0).await {
+        let (wait, wakeable) = match reader.catch_up(batch.0).await {
             Ok(0) if wakeups.has_changed().is_ok() => (POLL, true),
             Ok(0) => (POLL_UNWOKEN, false),
             Ok(passed) => {
