@@ -60,6 +60,27 @@ async fn without_wakeups_it_polls() {
 }
 
 #[tokio::test]
+async fn who_catches_up_reads_ahead_and_misses_nothing() {
+    let shop = Shop::new().await;
+    // Several full batches.
+    fill(&shop, &mut Random(11), 3_000).await;
+    let head: i64 = sqlx::query_scalar("SELECT position FROM log.head")
+        .fetch_one(&shop.db.owner)
+        .await
+        .unwrap();
+    assert!(2_500 < head, "{head}");
+    let (stopper, shutdown) = watch::channel(false);
+    let wakeups = shop.engine.appended();
+    let running = projections::run(shop.db.projector.clone(), CATALOG, wakeups, shutdown);
+    let story = async {
+        assert!(reached(&shop, head).await);
+        stopper.send(true).unwrap();
+    };
+    tokio::join!(running, story);
+    assert_eq!(projections::verify(&shop.db.owner, CATALOG).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_second_process_takes_over_from_one_that_hangs() {
     let shop = Shop::new().await;
     shop.append(STORE, ("product", product(1).0), &[created("a", "A", &[], 0)]).await;
