@@ -75,7 +75,7 @@ struct CouponBody {
 }
 
 /// Makes a code take something off. A code is defined once and keeps its meaning.
-#[utoipa::path(post, path = "/api/v1/coupons", tag = "pricing",
+#[utoipa::path(post, path = "/api/v1/coupons", tag = "coupons",
     params(api_kit::headers::Command),
     request_body = NewCoupon,
     responses((status = 201, description = "The code is good.", body = DoneBody)))]
@@ -102,7 +102,7 @@ async fn define(
 }
 
 /// Takes a code out of use. Whoever has been quoted it keeps it.
-#[utoipa::path(post, path = "/api/v1/coupons/{code}/disable", tag = "pricing",
+#[utoipa::path(post, path = "/api/v1/coupons/{code}/disable", tag = "coupons",
     params(("code" = String, Path), api_kit::headers::Command, api_kit::headers::Precondition),
     responses((status = 200, description = "Nobody else can use it.", body = DoneBody)))]
 async fn disable(
@@ -117,7 +117,7 @@ async fn disable(
 }
 
 /// A coupon as it is now, with its uses, read from the log.
-#[utoipa::path(get, path = "/api/v1/coupons/{code}", tag = "pricing",
+#[utoipa::path(get, path = "/api/v1/coupons/{code}", tag = "coupons",
     params(("code" = String, Path)),
     responses((status = 200, description = "The coupon; `ETag` is its version.",
         body = CouponBody)))]

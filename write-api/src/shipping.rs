@@ -46,7 +46,7 @@ struct ShippingProfileBody {
 }
 
 /// Sets how the store sends things. From then on checkouts need an address, a choice and a quote.
-#[utoipa::path(put, path = "/api/v1/shipping-profile", tag = "pricing",
+#[utoipa::path(put, path = "/api/v1/shipping-profile", tag = "shipping",
     params(api_kit::headers::Command, api_kit::headers::Precondition),
     request_body = ShippingProfileBody,
     responses((status = 200, description = "The next options follow from it.", body = DoneBody)))]
@@ -61,7 +61,7 @@ async fn define(
 }
 
 /// How the store sends things, read from the log.
-#[utoipa::path(get, path = "/api/v1/shipping-profile", tag = "pricing",
+#[utoipa::path(get, path = "/api/v1/shipping-profile", tag = "shipping",
     responses((status = 200, description = "The profile; `ETag` is its version, `\"v0\"` if there \
         is none yet.", body = ShippingProfileBody)))]
 async fn get(

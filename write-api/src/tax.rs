@@ -88,7 +88,7 @@ fn standard() -> String {
 }
 
 /// Sets how the store taxes. From then on checkouts need an address and a quote.
-#[utoipa::path(put, path = "/api/v1/tax-policy", tag = "pricing",
+#[utoipa::path(put, path = "/api/v1/tax-policy", tag = "tax",
     params(api_kit::headers::Command, api_kit::headers::Precondition),
     request_body = TaxPolicyBody,
     responses((status = 200, description = "The next quote is made by it.", body = DoneBody)))]
@@ -103,7 +103,7 @@ async fn define(
 }
 
 /// How the store taxes, with all rates that were ever set, read from the log.
-#[utoipa::path(get, path = "/api/v1/tax-policy", tag = "pricing",
+#[utoipa::path(get, path = "/api/v1/tax-policy", tag = "tax",
     responses((status = 200, description = "The policy; `ETag` is its version, `\"v0\"` if there \
         is none yet.", body = TaxPolicyBody)))]
 async fn get(
