@@ -28,7 +28,7 @@ pub(super) async fn run(importer: &Importer, sale: &Sale) -> Result<Outcome, Fai
     for attempt in 1..=ATTEMPTS_MAX {
         let id = begin(importer, sale, attempt).await?;
         if matches!(sale.ending, Ending::SecondCard | Ending::Left) {
-            answer_refusal(importer, sale, id).await?;
+            Box::pin(answer_refusal(importer, sale, id)).await?;
         }
         match phase(importer, id).await? {
             Phase::Completed { order_id, .. } => return after(importer, sale, order_id).await,
@@ -92,8 +92,9 @@ async fn answer_refusal(importer: &Importer, sale: &Sale, id: CheckoutId) -> Res
     }
     let intent = importer.intent(&["demo", "refused", &id.to_string()], sale.at);
     if sale.ending == Ending::SecondCard {
-        let paid =
-            checkout::start_payment(&importer.ctx, &intent, id, NewPayment::by(CARD.into())).await;
+        let payment = NewPayment::by(CARD.into());
+        // Boxed: a quote that is looked at again makes it large.
+        let paid = Box::pin(checkout::start_payment(&importer.ctx, &intent, id, payment)).await;
         paid.map_err(|error| match error {
             QuoteError::Command(error) => error.into(),
             error => Failure::Refused(error.to_string()),
