@@ -16,22 +16,22 @@ use crate::app::{App, Product, story};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A client that listens.
-struct Ear {
+pub(crate) struct Ear {
     stream: BodyDataStream,
     heard: String,
 }
 
 /// An event as a client reads it.
 #[derive(Clone, Debug, PartialEq)]
-struct Heard {
+pub(crate) struct Heard {
     id: Option<i64>,
     name: String,
-    data: Value,
+    pub(crate) data: Value,
 }
 
 impl Ear {
     /// The next event; `None` when the server has ended the answer.
-    async fn next(&mut self) -> Option<Heard> {
+    pub(crate) async fn next(&mut self) -> Option<Heard> {
         loop {
             if let Some((event, rest)) = self.heard.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
@@ -69,7 +69,7 @@ fn heard(text: &str) -> Option<Heard> {
 }
 
 impl App {
-    async fn listen(&self, path: &str, last_event_id: Option<i64>) -> Ear {
+    pub(crate) async fn listen(&self, path: &str, last_event_id: Option<i64>) -> Ear {
         let mut request = self.request(Method::GET, path);
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id.to_string());
