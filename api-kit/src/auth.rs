@@ -40,9 +40,12 @@ pub enum Permission {
     OrdersWrite,
     PricingRead,
     PricingWrite,
+    FulfilmentsWrite,
     AnalyticsRead,
     AuditRead,
     EventsRead,
+    StoreRead,
+    StoreWrite,
 }
 
 impl Permission {
@@ -58,9 +61,12 @@ impl Permission {
         Permission::OrdersWrite,
         Permission::PricingRead,
         Permission::PricingWrite,
+        Permission::FulfilmentsWrite,
         Permission::AnalyticsRead,
         Permission::AuditRead,
         Permission::EventsRead,
+        Permission::StoreRead,
+        Permission::StoreWrite,
     ];
 
     /// As in the `scope` of a token and `x-permission` of the document.
@@ -76,9 +82,12 @@ impl Permission {
             Permission::OrdersWrite => "orders:write",
             Permission::PricingRead => "pricing:read",
             Permission::PricingWrite => "pricing:write",
+            Permission::FulfilmentsWrite => "fulfilments:write",
             Permission::AnalyticsRead => "analytics:read",
             Permission::AuditRead => "audit:read",
             Permission::EventsRead => "events:read",
+            Permission::StoreRead => "store:read",
+            Permission::StoreWrite => "store:write",
         }
     }
 }

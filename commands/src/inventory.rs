@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 pub use domain::inventory::StockItemError;
-use domain::inventory::{Correction, Receipt, StockItem, StockItemCommand};
+use domain::inventory::{Correction, StockItem, StockItemCommand};
+pub use domain::inventory::{Receipt, Shipment};
 use event_schemas::{
     ids::{CheckoutId, OrderId, StoreId, VariantId},
     inventory::ReleaseCause,
@@ -172,6 +173,29 @@ pub async fn deallocate(
     let at = intent.at;
     let command = StockItemCommand::Deallocate { order_id, reference, quantity, at };
     run(ctx, &STOCK_ITEM, variant_id.0, intent, command).await
+}
+
+/// Units of an order left the house. Nothing happens the second time of the same reference.
+pub async fn ship(
+    ctx: &Ctx,
+    intent: &Intent,
+    variant_id: VariantId,
+    shipment: Shipment,
+) -> Outcome {
+    let command = StockItemCommand::Ship { shipment, at: intent.at };
+    run(ctx, &STOCK_ITEM, variant_id.0, intent, command).await
+}
+
+/// Why a shipment would be refused now; `None` if it would not. It promises nothing.
+pub async fn check_shipment(
+    ctx: &Ctx,
+    intent: &Intent,
+    variant_id: VariantId,
+    shipment: Shipment,
+) -> Result<Option<StockItemError>, StoreError> {
+    let (item, _) = level(ctx, intent.store_id, variant_id).await?;
+    let command = StockItemCommand::Ship { shipment, at: intent.at };
+    Ok(item.decide(command).err())
 }
 
 /// The stock of a variant as it is now, and its version (0 if nothing ever happened to it).

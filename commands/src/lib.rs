@@ -22,10 +22,12 @@ pub mod catalog;
 pub mod checkout;
 pub mod coupon;
 pub mod error;
+pub mod fulfilment;
 pub mod inventory;
 pub mod order;
 pub mod payment;
 pub mod shipping;
+pub mod store;
 pub mod tax;
 
 pub use error::CommandError;

@@ -1,9 +1,10 @@
 //! Orders: cancel, refund, take over refunds; and what the processes record.
 
 pub use domain::order::{
-    Adjustment, AdjustmentCommand, AdjustmentError, Cancellation, Order, OrderCommand, OrderError,
-    OrderStatus, PlaceOrder, Placed, REASON_CHARS_MAX, RecordAdjustment, Refund, RefundState,
-    RequestRefund,
+    Adjustment, AdjustmentCommand, AdjustmentError, Cancellation, FULFILMENTS_MAX, Fulfilment,
+    FulfilmentState, NewFulfilment, Order, OrderCommand, OrderError, OrderStatus, PlaceOrder,
+    Placed, REASON_CHARS_MAX, RecordAdjustment, Refund, RefundState, RequestRefund, SuggestedLine,
+    Suggestion,
 };
 use event_schemas::{
     ids::{AdjustmentId, OrderId, RefundId, StoreId},
@@ -41,7 +42,11 @@ fn order_keys(event: &OrderEvent) -> Vec<KeyChange> {
         | OrderEvent::Cancelled(_)
         | OrderEvent::RefundRequested(_)
         | OrderEvent::RefundRecorded(_)
-        | OrderEvent::RefundFailed(_) => vec![],
+        | OrderEvent::RefundFailed(_)
+        | OrderEvent::FulfilmentCreated(_)
+        | OrderEvent::FulfilmentShipped(_)
+        | OrderEvent::FulfilmentDelivered(_)
+        | OrderEvent::FulfilmentCancelled(_) => vec![],
     }
 }
 
@@ -55,8 +60,9 @@ pub fn new_refund_id(intent: &Intent) -> RefundId {
     RefundId::derive(&[intent.store_id.0.as_bytes(), intent.command_id.0.as_bytes()])
 }
 
-/// Asks for the cancellation of a paid order. Stock and money go back afterwards, by the refund
-/// process; the order is `cancelling` until then. Money goes back under [`new_refund_id`].
+/// Asks for the cancellation of an order. Stock and money go back afterwards, by the refund
+/// process; the order is `cancelling` until then. Money goes back under [`new_refund_id`]. Of an
+/// order of which some has left, the rest is refunded under that id, and nothing else changes.
 pub async fn cancel(
     ctx: &Ctx,
     intent: &Intent,
@@ -75,7 +81,7 @@ pub struct NewRefund {
     pub reference: Option<String>,
     /// How much; above zero, at most what was paid and not refunded.
     pub amount: Money,
-    /// Units that come back into stock; may be none.
+    /// Which units it is for, and what becomes of them; may be none.
     pub lines: Vec<RefundLine>,
     /// Why; 1 to [`REASON_CHARS_MAX`] characters.
     pub reason: String,

@@ -10,9 +10,9 @@ use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
     ids::{CheckoutId, OrderId},
     inventory::{
-        LocationQuantity, ReleaseCause, StockAdjusted, StockAllocated, StockDeallocated,
-        StockItemEvent, StockReceived, StockReservationExtended, StockReservationReleased,
-        StockReserved, StockSource,
+        LocationQuantity, PlaceChoice, ReleaseCause, StockAdjusted, StockAllocated,
+        StockDeallocated, StockItemEvent, StockReceived, StockReservationExtended,
+        StockReservationReleased, StockReserved, StockShipped, StockSource,
     },
     money::Money,
 };
@@ -37,7 +37,7 @@ pub const MAIN_LOCATION: &str = "main";
 
 /// What can be asked of the stock of a variant.
 ///
-/// Those that a process sends (`Reserve` to `Deallocate`) may be sent twice: the second time
+/// Those that a process sends (`Reserve` to `Ship`) may be sent twice: the second time
 /// nothing happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StockItemCommand {
@@ -61,6 +61,24 @@ pub enum StockItemCommand {
     Allocate { reservation_id: CheckoutId, order_id: OrderId, quantity: u32, at: DateTime<Utc> },
     /// Frees units of an order: `quantity` of them, or all that are left. Once per `reference`.
     Deallocate { order_id: OrderId, reference: String, quantity: Option<u32>, at: DateTime<Utc> },
+    /// Units of an order left the house. Once per `reference`.
+    Ship { shipment: Shipment, at: DateTime<Utc> },
+}
+
+/// Units that left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shipment {
+    /// The order that owned them.
+    pub order_id: OrderId,
+    /// The checkout the order came from.
+    pub reservation_id: CheckoutId,
+    /// What they left with, such as the id of a parcel.
+    pub reference: String,
+    /// Code of the place they left from. If the order's units lie elsewhere, free ones from here
+    /// went in their place: that is where the shelf is emptier now.
+    pub location: String,
+    /// From 1 to [`QUANTITY_MAX`].
+    pub quantity: u32,
 }
 
 /// Units that arrived.
@@ -169,6 +187,11 @@ impl StockItem {
         self.allocations.get(&order_id).map_or(0, |allocation| units(&allocation.parts))
     }
 
+    /// Where the units are that an order still owns, each place once.
+    pub fn allocated_at(&self, order_id: OrderId) -> &[LocationQuantity] {
+        self.allocations.get(&order_id).map_or(&[], |allocation| &allocation.parts)
+    }
+
     /// Every place as it will be when some holds are released.
     fn levels_without<'a>(&self, released: impl Iterator<Item = &'a Hold>) -> Vec<Level> {
         let mut freed: BTreeMap<&str, u64> = BTreeMap::new();
@@ -260,27 +283,45 @@ impl Aggregate for StockItem {
                 for part in &parts {
                     self.place(&part.location).allocated += u64::from(part.quantity);
                 }
-                self.allocations.entry(order_id).or_default().parts.extend(parts);
+                let own = &mut self.allocations.entry(order_id).or_default().parts;
+                for part in parts {
+                    match own.iter_mut().find(|own| own.location == part.location) {
+                        Some(own) => own.quantity += part.quantity,
+                        None => own.push(part),
+                    }
+                }
             }
-            StockItemEvent::Deallocated(event) => self.take_back(event),
+            StockItemEvent::Deallocated(StockDeallocated {
+                order_id, reference, parts, ..
+            }) => {
+                self.disown(order_id, reference, parts);
+            }
+            StockItemEvent::Shipped(StockShipped { order_id, reference, parts, .. }) => {
+                for part in &parts {
+                    let place = self.place(&part.location);
+                    place.on_hand = place.on_hand.saturating_sub(part.quantity.into());
+                }
+                self.disown(order_id, reference, parts);
+            }
         }
     }
 }
 
 impl StockItem {
-    fn take_back(&mut self, event: StockDeallocated) {
-        for part in &event.parts {
+    /// Units that an order owns no more.
+    fn disown(&mut self, order_id: OrderId, reference: String, parts: Vec<LocationQuantity>) {
+        for part in &parts {
             let place = self.place(&part.location);
             place.allocated = place.allocated.saturating_sub(part.quantity.into());
         }
-        let allocation = self.allocations.entry(event.order_id).or_default();
-        for part in event.parts {
+        let allocation = self.allocations.entry(order_id).or_default();
+        for part in parts {
             let mut own = allocation.parts.iter_mut();
             if let Some(own) = own.find(|own| own.location == part.location) {
                 own.quantity = own.quantity.saturating_sub(part.quantity);
             }
         }
         allocation.parts.retain(|part| 0 < part.quantity);
-        allocation.references.insert(event.reference);
+        allocation.references.insert(reference);
     }
 }

@@ -13,6 +13,7 @@ pub mod payment;
 pub mod place;
 pub mod pricing;
 pub mod shipping;
+pub mod store;
 #[cfg(test)]
 mod stored;
 pub mod tax;

@@ -2,25 +2,36 @@
 
 use chrono::{DateTime, Utc};
 use event_schemas::{
-    ids::{CheckoutId, LineId, PaymentId, RefundId},
+    fulfilment::Tracking,
+    ids::{CheckoutId, FulfilmentId, LineId, PaymentId, RefundId},
     money::Money,
     order::{Channel, Charge, OrderLine, RefundLine},
     quote::Pricing,
     sealed::Sealed,
+    store::CaptureMoment,
 };
 
 use crate::pricing::TOTAL_MINOR_MAX;
 
 mod adjustment;
+mod fulfilment;
+#[cfg(test)]
+mod parcels;
 #[cfg(test)]
 mod properties;
 mod rules;
 mod state;
+mod suggestion;
 #[cfg(test)]
 mod tests;
 
 pub use adjustment::{Adjustment, AdjustmentCommand, AdjustmentError, RecordAdjustment};
+pub use fulfilment::{
+    FULFILMENTS_MAX, Fulfilment, FulfilmentState, LOCATION_CHARS_MAX, NewFulfilment,
+    TRACKING_CHARS_MAX, TRACKING_URL_CHARS_MAX,
+};
 pub use state::{Cancellation, Order, OrderStatus, Placed, Refund, RefundState};
+pub use suggestion::{SuggestedLine, Suggestion};
 
 /// Longest reason, in characters.
 pub const REASON_CHARS_MAX: usize = 500;
@@ -33,11 +44,12 @@ pub const NUMBER_CHARS_MAX: usize = 64;
 pub enum OrderCommand {
     /// The money is authorised. Repeating it for the same checkout changes nothing.
     Place(Box<PlaceOrder>),
-    /// Its stock is allocated.
-    Confirm { at: DateTime<Utc> },
+    /// Its stock is allocated. `capture` is the store's policy now.
+    Confirm { capture: CaptureMoment, at: DateTime<Utc> },
     /// Its money is captured; `amount` must be its total.
     RecordPaid { amount: Money, at: DateTime<Utc> },
-    /// A person wants a paid order undone.
+    /// A person wants an order undone that is paid, or whose money waits for the first parcel. Of
+    /// one of which some has left, the rest.
     RequestCancellation { refund_id: RefundId, reason: String, at: DateTime<Utc> },
     /// The checkout gives up an order that was never paid. Repeating it changes nothing.
     CancelUnpaid { refund_id: RefundId, reason: String, at: DateTime<Utc> },
@@ -49,6 +61,14 @@ pub enum OrderCommand {
     RecordRefund { refund_id: RefundId, at: DateTime<Utc> },
     /// That money could not be sent back.
     FailRefund { refund_id: RefundId, code: String, at: DateTime<Utc> },
+    /// Units shall leave together.
+    CreateFulfilment(NewFulfilment),
+    /// They left. Repeating it changes nothing.
+    Ship { fulfilment_id: FulfilmentId, tracking: Option<Tracking>, at: DateTime<Utc> },
+    /// They arrived. Repeating it changes nothing.
+    Deliver { fulfilment_id: FulfilmentId, at: DateTime<Utc> },
+    /// They do not leave after all. Repeating it changes nothing.
+    CancelFulfilment { fulfilment_id: FulfilmentId, reason: String, at: DateTime<Utc> },
 }
 
 /// A new order, as its checkout has it.
@@ -89,7 +109,7 @@ pub struct RequestRefund {
     pub reference: Option<String>,
     /// How much; above zero.
     pub amount: Money,
-    /// Which units come back into stock; may be none.
+    /// Which units it is for, and what becomes of them; may be none.
     pub lines: Vec<RefundLine>,
     /// Why; 1 to [`REASON_CHARS_MAX`] characters.
     pub reason: String,
@@ -162,7 +182,8 @@ pub enum OrderError {
         /// The line asked for.
         line_id: LineId,
     },
-    /// More units than were bought and not yet returned, or none.
+    /// More units than there are to be treated so, or none: cancelled are those that are in no
+    /// parcel, returned or written off those that left.
     #[error("{available} units of line {line_id} can still be refunded")]
     QuantityExceedsBought {
         /// Which line.
@@ -173,4 +194,43 @@ pub enum OrderError {
     /// The order has no such refund.
     #[error("order has no such refund")]
     UnknownRefund,
+    /// All of it has left, or this parcel has: it can only come back.
+    #[error("it has been shipped and can only be returned")]
+    AlreadyShipped,
+    /// The order has no such parcel.
+    #[error("order has no such fulfilment")]
+    UnknownFulfilment,
+    /// The parcel is somewhere else in its life.
+    #[error("fulfilment is {from} and cannot {command}")]
+    FulfilmentIs {
+        /// Where it is.
+        from: FulfilmentState,
+        /// What was asked, as a verb.
+        command: &'static str,
+    },
+    /// A parcel with nothing in it.
+    #[error("a fulfilment needs at least one line")]
+    FulfilmentEmpty,
+    /// More units than are in no parcel and not cancelled.
+    #[error("{open} units of line {line_id} are still open")]
+    ExceedsOpen {
+        /// Which line.
+        line_id: LineId,
+        /// Units that can still be packed.
+        open: u32,
+    },
+    /// Too many parcels.
+    #[error("an order has at most {FULFILMENTS_MAX} fulfilments")]
+    TooManyFulfilments,
+    /// The code of the place is not one.
+    #[error("location must be 1 to {LOCATION_CHARS_MAX} of a-z, 0-9, - and _")]
+    LocationInvalid,
+    /// A carrier's words that cannot be shown.
+    #[error(
+        "carrier and number have 1 to {TRACKING_CHARS_MAX} characters, the url begins with https:// and has at most {TRACKING_URL_CHARS_MAX}"
+    )]
+    TrackingInvalid {
+        /// JSON pointer to the field.
+        at: &'static str,
+    },
 }

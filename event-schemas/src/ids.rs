@@ -126,6 +126,10 @@ id!(
     RefundId, "ref"
 );
 id!(
+    /// A parcel of an order.
+    FulfilmentId, "ful"
+);
+id!(
     /// Money given back that belongs to no order we know; stream of `AdjustmentEvent`.
     AdjustmentId, "adj"
 );

@@ -35,6 +35,9 @@ pub enum StockItemEvent {
     /// Units of an order are free again: it was cancelled or refunded.
     #[serde(rename = "StockDeallocated")]
     Deallocated(StockDeallocated),
+    /// Units of an order left the house.
+    #[serde(rename = "StockShipped")]
+    Shipped(StockShipped),
 }
 
 /// Units at one place.
@@ -92,17 +95,35 @@ pub struct StockAdjusted {
     pub at: DateTime<Utc>,
 }
 
-/// Version 1.
+/// Version 2. Version 1 did not say why these places.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockReserved {
     /// The checkout the units are held for; one hold per checkout.
     pub reservation_id: CheckoutId,
     /// Which units: places in the order they are taken from.
     pub parts: Vec<LocationQuantity>,
+    /// Why these places and no others.
+    pub reason: PlaceChoice,
     /// From this moment on the hold does not count any more.
     pub until: DateTime<Utc>,
     /// When they were held.
     pub at: DateTime<Utc>,
+}
+
+/// Why units are taken from these places. `main` is asked first, then the others by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlaceChoice {
+    /// The place that is asked first had them all.
+    FirstPlace,
+    /// Places asked before had too few; this is the first with them all: one parcel.
+    FirstWithAll,
+    /// No place had them all: as few as possible, those with most first.
+    FewestPlaces,
+    /// The place was given: the units are there and leave from there.
+    AsShipped,
+    /// Held before reasons were written down.
+    Unrecorded,
 }
 
 /// Version 1.
@@ -165,6 +186,19 @@ pub struct StockDeallocated {
     pub at: DateTime<Utc>,
 }
 
+/// Version 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockShipped {
+    /// The order the units belonged to.
+    pub order_id: OrderId,
+    /// What they left with, a fulfilment id; repeating it changes nothing.
+    pub reference: String,
+    /// Which units: neither on hand nor allocated any more.
+    pub parts: Vec<LocationQuantity>,
+    /// When they left.
+    pub at: DateTime<Utc>,
+}
+
 impl DomainEvent for StockItemEvent {
     fn event_type(&self) -> String {
         let name = match self {
@@ -175,14 +209,25 @@ impl DomainEvent for StockItemEvent {
             Self::ReservationReleased(_) => "StockReservationReleased",
             Self::Allocated(_) => "StockAllocated",
             Self::Deallocated(_) => "StockDeallocated",
+            Self::Shipped(_) => "StockShipped",
         };
         name.to_owned()
     }
 
     fn event_version(&self) -> String {
-        "1".to_owned()
+        let version = match self {
+            Self::Reserved(_) => "2",
+            _ => "1",
+        };
+        version.to_owned()
     }
 }
 
 /// Oldest first.
-pub const UPCASTS: &[Upcast] = &[];
+pub const UPCASTS: &[Upcast] = &[Upcast {
+    event_type: "StockReserved",
+    from: 1,
+    change: |fields| {
+        fields.insert("reason".to_owned(), "unrecorded".into());
+    },
+}];

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    fulfilment::{FulfilmentCancelled, FulfilmentCreated, FulfilmentDelivered, FulfilmentShipped},
     ids::{CheckoutId, LineId, PaymentId, ProductId, RefundId, VariantId},
     money::Money,
     quote::Pricing,
     sealed::Sealed,
+    store::CaptureMoment,
     upcast::Upcast,
 };
 
@@ -41,6 +43,18 @@ pub enum OrderEvent {
     /// That money could not be sent back; a person has to look.
     #[serde(rename = "OrderRefundFailed")]
     RefundFailed(OrderRefundFailed),
+    /// Units are to leave together.
+    #[serde(rename = "FulfilmentCreated")]
+    FulfilmentCreated(FulfilmentCreated),
+    /// They left.
+    #[serde(rename = "FulfilmentShipped")]
+    FulfilmentShipped(FulfilmentShipped),
+    /// They arrived.
+    #[serde(rename = "FulfilmentDelivered")]
+    FulfilmentDelivered(FulfilmentDelivered),
+    /// They do not leave after all.
+    #[serde(rename = "FulfilmentCancelled")]
+    FulfilmentCancelled(FulfilmentCancelled),
 }
 
 /// Version 2; version 1 had neither `pricing` nor `ship_to`. `total` is the exact sum of `lines` and
@@ -148,9 +162,11 @@ impl Channel {
     }
 }
 
-/// Version 1.
+/// Version 2. Version 1 did not say when the money is taken: it was at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderConfirmed {
+    /// When its money is taken: the store's policy then.
+    pub capture: CaptureMoment,
     /// When.
     pub at: DateTime<Utc>,
 }
@@ -184,7 +200,7 @@ pub struct OrderCancelled {
     pub at: DateTime<Utc>,
 }
 
-/// Version 1.
+/// Version 2. In version 1 all units of `lines` had not left the house: `restock` is `cancel`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderRefundRequested {
     /// The refund; also its idempotency key at the provider.
@@ -193,7 +209,7 @@ pub struct OrderRefundRequested {
     pub reference: Option<String>,
     /// What goes back; above zero.
     pub amount: Money,
-    /// Which units come back into stock.
+    /// Which units it is for, and what becomes of them.
     pub lines: Vec<RefundLine>,
     /// Why.
     pub reason: String,
@@ -208,6 +224,34 @@ pub struct RefundLine {
     pub line_id: LineId,
     /// Units, at least one.
     pub quantity: u32,
+    /// What becomes of them. Read models may hold lines from before there was a choice.
+    #[serde(default)]
+    pub restock: Restock,
+}
+
+/// What becomes of units that are refunded.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Restock {
+    /// They have not left the house and shall not: free to be sold again.
+    #[default]
+    Cancel,
+    /// They left and are back on the shelf they came from.
+    Return,
+    /// They left and do not come back, or cannot be sold again.
+    None,
 }
 
 /// Version 1.
@@ -245,13 +289,17 @@ impl DomainEvent for OrderEvent {
             Self::RefundRequested(_) => "OrderRefundRequested",
             Self::RefundRecorded(_) => "OrderRefundRecorded",
             Self::RefundFailed(_) => "OrderRefundFailed",
+            Self::FulfilmentCreated(_) => "FulfilmentCreated",
+            Self::FulfilmentShipped(_) => "FulfilmentShipped",
+            Self::FulfilmentDelivered(_) => "FulfilmentDelivered",
+            Self::FulfilmentCancelled(_) => "FulfilmentCancelled",
         };
         name.to_owned()
     }
 
     fn event_version(&self) -> String {
         let version = match self {
-            Self::Placed(_) => "2",
+            Self::Placed(_) | Self::Confirmed(_) | Self::RefundRequested(_) => "2",
             _ => "1",
         };
         version.to_owned()
@@ -309,11 +357,30 @@ impl DomainEvent for AdjustmentEvent {
 }
 
 /// Oldest first.
-pub const UPCASTS: &[Upcast] = &[Upcast {
-    event_type: "OrderPlaced",
-    from: 1,
-    change: |fields| {
-        fields.insert("pricing".to_owned(), Value::Null);
-        fields.insert("ship_to".to_owned(), Value::Null);
+pub const UPCASTS: &[Upcast] = &[
+    Upcast {
+        event_type: "OrderPlaced",
+        from: 1,
+        change: |fields| {
+            fields.insert("pricing".to_owned(), Value::Null);
+            fields.insert("ship_to".to_owned(), Value::Null);
+        },
     },
-}];
+    Upcast {
+        event_type: "OrderConfirmed",
+        from: 1,
+        change: |fields| {
+            fields.insert("capture".to_owned(), "immediately".into());
+        },
+    },
+    Upcast {
+        event_type: "OrderRefundRequested",
+        from: 1,
+        change: |fields| {
+            let lines = fields.get_mut("lines").and_then(Value::as_array_mut);
+            for line in lines.into_iter().flatten().filter_map(Value::as_object_mut) {
+                line.insert("restock".to_owned(), "cancel".into());
+            }
+        },
+    },
+];

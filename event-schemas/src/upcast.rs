@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-use crate::{cart, catalog, checkout, coupon, inventory, order, payment, shipping, tax};
+use crate::{cart, catalog, checkout, coupon, inventory, order, payment, shipping, store, tax};
 
 /// Why a stored payload could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Upcast> {
         payment::UPCASTS,
         coupon::UPCASTS,
         shipping::UPCASTS,
+        store::UPCASTS,
         tax::UPCASTS,
     ];
     contexts.into_iter().flatten()
@@ -70,6 +71,7 @@ pub fn current(
         "checkout" => lift::<checkout::CheckoutEvent>(event_type, version, payload)?,
         "order" => lift::<order::OrderEvent>(event_type, version, payload)?,
         "refund_adjustment" => lift::<order::AdjustmentEvent>(event_type, version, payload)?,
+        "store" => lift::<store::StoreEvent>(event_type, version, payload)?,
         "payment" => lift::<payment::PaymentEvent>(event_type, version, payload)?,
         "coupon" => lift::<coupon::CouponEvent>(event_type, version, payload)?,
         "shipping_profile" => lift::<shipping::ShippingEvent>(event_type, version, payload)?,

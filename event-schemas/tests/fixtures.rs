@@ -13,6 +13,7 @@ use event_schemas::{
     order::{AdjustmentEvent, OrderEvent},
     payment::PaymentEvent,
     shipping::ShippingEvent,
+    store::StoreEvent,
     tax::TaxEvent,
     upcast,
 };
@@ -42,6 +43,7 @@ const OWNERS: &[Owner] = &[
     owner::<CouponEvent>("CouponEvent", "coupon"),
     owner::<ShippingEvent>("ShippingEvent", "shipping_profile"),
     owner::<TaxEvent>("TaxEvent", "tax_policy"),
+    owner::<StoreEvent>("StoreEvent", "store"),
 ];
 
 const fn owner<E: DomainEvent>(name: &'static str, category: &'static str) -> Owner {

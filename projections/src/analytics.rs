@@ -53,11 +53,16 @@ pub const PROJECTION: Projection = Projection {
     except: &[
         "OrderConfirmed",
         "OrderCancelled",
+        "FulfilmentCreated",
+        "FulfilmentShipped",
+        "FulfilmentDelivered",
+        "FulfilmentCancelled",
         "StockReserved",
         "StockReservationExtended",
         "StockReservationReleased",
         "StockAllocated",
         "StockDeallocated",
+        "StockShipped",
     ],
     // The first credit of a document decides on which day it counts.
     streams_commute: false,

@@ -4,7 +4,7 @@ use api_kit::{Api, Etag, Path, Permission, Problem};
 use axum::Json;
 use event_schemas::ids::OrderId;
 use projections::order::summaries::{self, Order};
-use projections::order::{PROJECTION, lines, payments, refunds};
+use projections::order::{PROJECTION, fulfilments, lines, payments, refunds};
 use utoipa_axum::routes;
 
 use crate::reader::{Freshness, Reader, View, unreadable};
@@ -29,7 +29,7 @@ pub(crate) fn api() -> Api<Reads> {
         .route(Permission::OrdersRead, routes!(adjustments::list))
 }
 
-/// One order with its lines, charges, payments and refunds.
+/// One order with its lines, charges, payments, refunds and fulfilments.
 #[utoipa::path(get, path = "/api/v1/orders/{order_id}", tag = "orders",
     params(("order_id" = OrderId, Path), api_kit::headers::Read),
     responses((status = 200, description = "The order; `ETag` is its version.",
@@ -58,5 +58,6 @@ async fn parts(reader: &Reader, view: &mut View, order: &Order) -> Result<Parts,
         charges: lines::charges_of_order(view.conn(), store_id, id).await?,
         payments: payments::of_checkout(view.conn(), store_id, order.checkout_id).await?,
         refunds: refunds::of_order(view.conn(), store_id, id).await?,
+        fulfilments: fulfilments::of_order(view.conn(), store_id, id).await?,
     })
 }

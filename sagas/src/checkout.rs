@@ -21,7 +21,7 @@ use commands::{
     order::{Order, OrderStatus},
     payment::{Payment, PaymentStatus},
 };
-use event_schemas::{checkout::FailureCause, payment::PaymentAction};
+use event_schemas::{checkout::FailureCause, payment::PaymentAction, store::CaptureMoment};
 
 use providers::payment::KEYS_KEPT;
 
@@ -147,7 +147,32 @@ pub fn next(situation: &Situation, now: DateTime<Utc>) -> Step {
         // A slow payment was still being processed; or two processes drove it at once: one undid,
         // the other was still asking.
         Phase::Failed { .. } if !is_paid(&situation.order) => undo_payment(situation, now),
-        Phase::Absent | Phase::Completed { .. } | Phase::Failed { .. } => Step::Done,
+        Phase::Completed { .. } => collect(situation, now),
+        Phase::Absent | Phase::Failed { .. } => Step::Done,
+    }
+}
+
+/// An order whose money waits for its first parcel: takes the money when that has left, or lets go
+/// of it if the order is cancelled before.
+fn collect(situation: &Situation, now: DateTime<Utc>) -> Step {
+    let Some(order) = &situation.order.placed else { return Step::Done };
+    if order.capture != CaptureMoment::OnShipment || order.paid.is_some() {
+        return Step::Done;
+    }
+    match order.status {
+        OrderStatus::Confirmed if order.awaits_capture() => match situation.payment.status {
+            PaymentStatus::Captured => Step::RecordPaid,
+            PaymentStatus::CaptureRequested => capture(situation, now),
+            PaymentStatus::Authorised => Step::RequestCapture,
+            // The goods are gone and the money is not there: the order shows it, for a person.
+            _ => Step::Done,
+        },
+        OrderStatus::Cancelling if !situation.released => Step::ReleaseStock,
+        OrderStatus::Cancelling => match undo_payment(situation, now) {
+            Step::Done => Step::RecordOrderCancelled,
+            step => step,
+        },
+        _ => Step::Done,
     }
 }
 
@@ -241,6 +266,12 @@ fn complete(situation: &Situation, now: DateTime<Utc>) -> Step {
     }
     match order.status {
         OrderStatus::Placed => Step::AllocateStock,
+        OrderStatus::Confirmed
+            if order.capture == CaptureMoment::OnShipment
+                && payment.status == PaymentStatus::Authorised =>
+        {
+            Step::Complete
+        }
         OrderStatus::Confirmed | OrderStatus::Paid => match payment.status {
             // The money of a stray is somebody else's, and of one given up it is gone.
             _ if payment.stray => not_captured("integrity_violated"),

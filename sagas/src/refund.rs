@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! OrderCancellationRequested ─▶ free all its stock ──▶ send the money back ─▶ recorded ─▶ cancelled
-//! OrderRefundRequested ───────▶ send the money back ─▶ free those units ────▶ recorded
+//! OrderRefundRequested ───────▶ send the money back ─▶ free or take in those units ▶ recorded
+//! FulfilmentShipped ──────────▶ its units leave the stock ─▶ take the money, if it waited for this
 //! ```
 //!
 //! A refund that the provider refuses for good is recorded as failed and frees nothing, so that
@@ -12,21 +13,23 @@
 
 use chrono::{DateTime, Utc};
 use commands::{
-    inventory::{self, Return},
-    order::{self, OrderCommand, OrderStatus, Placed, RefundState},
+    inventory::{self, Receipt, Return, Shipment},
+    order::{self, FulfilmentState, OrderCommand, OrderStatus, Placed, RefundState},
     payment::{self, PaymentCommand, PaymentRefundState},
 };
 use event_schemas::{
     ids::{OrderId, PaymentId, RefundId, StoreId, VariantId},
+    inventory::StockSource,
     money,
     payment::ProviderCall,
+    store::CaptureMoment,
 };
 use fail::fail_point;
 use providers::payment::{PaymentError, Refund, RefundState as Answered, Refunded};
 
 use crate::{
     DriveError, Journey, Next, SagaCtx, ask_again_at, ask_again_within,
-    checkout::{SLOW_LOOK_MAX, is_forgotten, within_deadline},
+    checkout::{SLOW_LOOK_MAX, drive_checkout, is_forgotten, within_deadline},
 };
 
 /// Carries every open refund and the cancellation of an order on.
@@ -41,6 +44,8 @@ pub async fn drive_order(
     let Some(order) = loaded.state.placed else { return Ok(Next::Done) };
     let journey = Journey { store_id, checkout_id: order.checkout_id };
     let undo = Undo { ctx, journey, order_id, order };
+    // What left is one thing and what goes back another: neither waits for the other's troubles.
+    let sent_off = undo.send_off().await;
     let mut next = Next::Done;
     for (&refund_id, refund) in &undo.order.refunds {
         if refund.state == RefundState::Pending {
@@ -50,7 +55,15 @@ pub async fn drive_order(
     // Read again: the refund of a cancellation may have gone through just now.
     let loaded = order::load(&ctx.commands, store_id, order_id).await?;
     let Some(order) = loaded.state.placed else { return Ok(Next::Done) };
-    Undo { order, ..undo }.finish_cancellation().await?;
+    let undo = Undo { order, ..undo };
+    undo.finish_cancellation().await?;
+    // Nothing is owed to somebody who has not paid: what is left to do with the money is up to
+    // who reserved it.
+    let unpaid = undo.order.paid.is_none() && undo.order.capture == CaptureMoment::OnShipment;
+    if unpaid && (undo.order.awaits_capture() || undo.order.status == OrderStatus::Cancelling) {
+        next = earlier(next, drive_checkout(ctx, store_id, journey.checkout_id).await?);
+    }
+    sent_off?;
     Ok(next)
 }
 
@@ -87,8 +100,11 @@ impl Undo<'_> {
         match send_back(self.ctx, self.journey, money, at).await? {
             Sent::Done => {
                 fail_point!("saga::after-refund");
-                for (variant_id, quantity) in self.order.refunded_units(refund) {
+                for (variant_id, quantity) in self.order.cancelled_units(refund) {
                     self.deallocate(variant_id, Some(quantity), (refund_id, at)).await?;
+                }
+                for (nth, back) in self.order.returned_units(refund).into_iter().enumerate() {
+                    self.take_in((refund_id, nth), back, at).await?;
                 }
                 let command = OrderCommand::RecordRefund { refund_id, at };
                 self.tell("record_refund", refund_id, command).await?;
@@ -132,6 +148,53 @@ impl Undo<'_> {
         for variant_id in self.order.outstanding_units().into_keys() {
             self.deallocate(variant_id, None, (refund_id, at)).await?;
         }
+        Ok(())
+    }
+
+    /// The units of every parcel that left are not in the house any more. Each leaves once, however
+    /// often this is said.
+    async fn send_off(&self) -> Result<(), DriveError> {
+        let left = |state| matches!(state, FulfilmentState::Shipped | FulfilmentState::Delivered);
+        let parcels = self.order.fulfilments.iter().filter(|(_, parcel)| left(parcel.state));
+        for (fulfilment_id, parcel) in parcels {
+            for (variant_id, quantity) in self.order.units_of(parcel) {
+                self.ctx.spend()?;
+                let parts: [&[u8]; 3] =
+                    [b"ship", fulfilment_id.0.as_bytes(), variant_id.0.as_bytes()];
+                let at = self.order.business_time(parcel.at, self.ctx.now());
+                let intent = self.journey.intent(self.ctx, &parts, at);
+                let shipment = Shipment {
+                    order_id: self.order_id,
+                    reservation_id: self.journey.checkout_id,
+                    reference: fulfilment_id.to_string(),
+                    location: parcel.location.clone(),
+                    quantity,
+                };
+                inventory::ship(&self.ctx.commands, &intent, variant_id, shipment)
+                    .await
+                    .map_err(|error| DriveError::of("ship", error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Units of a refund are back on the shelf they left from.
+    async fn take_in(
+        &self,
+        (refund_id, nth): (RefundId, usize),
+        (variant_id, location, quantity): (VariantId, String, u32),
+        at: DateTime<Utc>,
+    ) -> Result<(), DriveError> {
+        self.ctx.spend()?;
+        // Once, because the command is: two lines of a refund may be of one variant.
+        let nth = (nth as u64).to_be_bytes();
+        let parts: [&[u8]; 3] = [b"take_in", refund_id.0.as_bytes(), &nth];
+        let intent = self.journey.intent(self.ctx, &parts, at);
+        let (source, reference) = (StockSource::Return, Some(refund_id.to_string()));
+        let receipt = Receipt { location, quantity, source, unit_cost: None, reference };
+        inventory::receive(&self.ctx.commands, &intent, variant_id, receipt)
+            .await
+            .map_err(|error| DriveError::of("take_in", error))?;
         Ok(())
     }
 

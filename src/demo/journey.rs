@@ -8,7 +8,7 @@ use commands::{
 use event_schemas::{
     checkout::FailureCause,
     ids::{CheckoutId, OrderId},
-    order::{Channel, Charge, ChargeKind, RefundLine},
+    order::{Channel, Charge, ChargeKind, RefundLine, Restock},
 };
 
 use super::{
@@ -140,7 +140,7 @@ async fn ask(
     let new = NewRefund {
         reference: Some(format!("CN-{}", sale.number)),
         amount: line.unit_price,
-        lines: vec![RefundLine { line_id: line.line_id, quantity: 1 }],
+        lines: vec![RefundLine { line_id: line.line_id, quantity: 1, restock: Restock::Cancel }],
         reason: reason.into(),
     };
     order::request_refund(&importer.ctx, &intent, id, new).await?;

@@ -14,8 +14,9 @@ use event_schemas::{
     checkout::FailureCause,
     ids::{CheckoutId, PaymentId, RefundId},
     money::Money,
-    order::{Channel, RefundLine},
+    order::{Channel, RefundLine, Restock},
     payment::DeclineAdvice,
+    store::CaptureMoment,
 };
 use event_store::Unit;
 
@@ -214,7 +215,7 @@ impl<'a> Buying<'a> {
             let by = (Who::Process, self.at);
             journey.stock(line.variant_id, &mut stocks[line.index], given, by)?;
         }
-        self.tell_order(journey, O::Confirm { at: self.at })
+        self.tell_order(journey, O::Confirm { capture: CaptureMoment::Immediately, at: self.at })
     }
 
     /// The money is ours.
@@ -258,6 +259,7 @@ impl<'a> Buying<'a> {
         let of = |line: &event_schemas::order::OrderLine, quantity| RefundLine {
             line_id: line.line_id,
             quantity,
+            restock: Restock::Cancel,
         };
         let (lines, amount, units) = if whole {
             let lines = self.sale.lines.iter().map(|line| of(line, line.quantity)).collect();

@@ -8,8 +8,8 @@ use domain::inventory::MAIN_LOCATION;
 use event_schemas::{
     ids::{CheckoutId, OrderId, VariantId},
     inventory::{
-        LocationQuantity, ReleaseCause, StockAllocated, StockDeallocated, StockItemEvent,
-        StockReceived, StockReservationReleased, StockReserved, StockSource,
+        LocationQuantity, PlaceChoice, ReleaseCause, StockAllocated, StockDeallocated,
+        StockItemEvent, StockReceived, StockReservationReleased, StockReserved, StockSource,
     },
 };
 
@@ -53,8 +53,8 @@ impl Stock {
         (at, until): (DateTime<Utc>, DateTime<Utc>),
     ) -> StockItemEvent {
         self.free -= quantity;
-        let parts = parts(quantity);
-        StockItemEvent::Reserved(StockReserved { reservation_id, parts, until, at })
+        let (parts, reason) = (parts(quantity), PlaceChoice::FirstPlace);
+        StockItemEvent::Reserved(StockReserved { reservation_id, parts, reason, until, at })
     }
 
     pub(super) fn release(

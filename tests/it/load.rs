@@ -36,7 +36,7 @@ impl App {
                     S::Reserved(it) => -units(&it.parts),
                     S::ReservationReleased(it) => units(&it.parts),
                     S::Deallocated(it) => units(&it.parts),
-                    S::Allocated(_) | S::ReservationExtended(_) => 0,
+                    S::Allocated(_) | S::ReservationExtended(_) | S::Shipped(_) => 0,
                 };
                 let lowest: &mut i64 = lowest.entry(event.stream_id).or_default();
                 *lowest = (*lowest).min(*free);

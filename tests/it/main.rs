@@ -14,6 +14,7 @@ mod edge;
 mod events;
 mod exports;
 mod flash_sale;
+mod fulfilment;
 mod hostile;
 mod idempotency;
 mod import;

@@ -19,6 +19,7 @@ mod order;
 mod refusal;
 mod sender;
 mod shipping;
+mod store;
 mod tax;
 
 pub use checkout::{Crowd, Driver};
@@ -54,6 +55,7 @@ pub fn api() -> Api<WriteState> {
         .merge(coupon::api())
         .merge(shipping::api())
         .merge(tax::api())
+        .merge(store::api())
 }
 
 #[cfg(test)]

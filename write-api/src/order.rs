@@ -8,7 +8,7 @@ use commands::order::{self as use_case, NewRefund, OrderError, Placed};
 use commands::{CommandError, Done};
 use event_schemas::ids::{LineId, OrderId, RefundId};
 use event_schemas::money::Money;
-use event_schemas::order::RefundLine;
+use event_schemas::order::{RefundLine, Restock};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -25,10 +25,19 @@ const REFERENCE_CHARS_MAX: usize = 255;
 /// Lines of one refund: as many as an order that was taken over may have.
 const LINES_MAX: usize = 1_000;
 
+mod fulfilment;
+mod suggestion;
+
 pub(crate) fn api() -> Api<WriteState> {
     Api::new()
         .route(Permission::OrdersWrite, routes!(cancel))
         .route(Permission::OrdersWrite, routes!(refund))
+        // Reads the log and not a table, so it counts among the commands.
+        .route(Permission::OrdersRead, routes!(suggestion::get))
+        .route(Permission::FulfilmentsWrite, routes!(fulfilment::create))
+        .route(Permission::FulfilmentsWrite, routes!(fulfilment::ship))
+        .route(Permission::FulfilmentsWrite, routes!(fulfilment::deliver))
+        .route(Permission::FulfilmentsWrite, routes!(fulfilment::cancel))
 }
 
 /// Why an order shall be undone.
@@ -49,9 +58,10 @@ struct CancelOrder {
     "amount": { "amount_minor": 1850, "currency": "GBP" }, "reason": "arrived broken"
 }))]
 struct RefundOrder {
-    /// How much, above zero. If left out: what the `lines` cost, or all that can be refunded.
+    /// How much, above zero. If left out: what `refund-suggestion` says for the `lines`, or all
+    /// that can be refunded.
     amount: Option<Money>,
-    /// Units that come back into stock; none if left out.
+    /// Units it is for; none if left out.
     #[serde(default)]
     lines: Vec<RefundedLine>,
     /// Document behind it, such as the number of a credit note.
@@ -62,7 +72,7 @@ struct RefundOrder {
     reason: String,
 }
 
-/// Units of a line that come back.
+/// Units of a line that are refunded, and what becomes of them.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefundedLine {
@@ -70,6 +80,10 @@ struct RefundedLine {
     line_id: LineId,
     /// Units, at least one.
     quantity: u32,
+    /// `cancel`: they have not left and shall not. `return`: they left and are back on the shelf.
+    /// `none`: they left and stay away. If left out: `cancel` for as many as are open, `return`
+    /// for the rest.
+    restock: Option<Restock>,
 }
 
 /// A request that was taken on.
@@ -86,7 +100,9 @@ type Accepted = (StatusCode, Headers, Json<RefundRequested>);
 
 /// Cancels an order: its stock is freed and its money given back.
 ///
-/// The order is `cancelling` until both are done, then `cancelled`.
+/// The order is `cancelling` until both are done, then `cancelled`. Of an order of which some has
+/// been shipped, the rest is cancelled: it is refunded as `refund-suggestion` says, and the order
+/// stays as it is. `409 already_shipped` if nothing is left to cancel.
 #[utoipa::path(post, path = "/api/v1/orders/{order_id}/cancel", tag = "orders",
     params(("order_id" = OrderId, Path), api_kit::headers::RequiredCommand,
         api_kit::headers::Precondition),
@@ -153,25 +169,31 @@ fn new_refund(body: RefundOrder, order: &Placed) -> Result<NewRefund, Problem> {
     let amount = match amount {
         Some(amount) => amount,
         None if lines.is_empty() => order.refundable(),
-        None => cost(&lines, order)?,
+        None => suggested(&lines, order)?,
     };
-    let lines = lines
-        .into_iter()
-        .map(|RefundedLine { line_id, quantity }| RefundLine { line_id, quantity });
-    Ok(NewRefund { reference, amount, lines: lines.collect(), reason })
+    let lines = lines.into_iter().flat_map(|line| treated(line, order)).collect();
+    Ok(NewRefund { reference, amount, lines, reason })
 }
 
-/// What the lines cost.
-fn cost(lines: &[RefundedLine], order: &Placed) -> Result<Money, Problem> {
-    let mut sum = Some(Money::zero(order.total.currency));
-    for RefundedLine { line_id, quantity } in lines {
-        let bought = order.lines.iter().find(|bought| bought.line_id == *line_id);
-        let bought =
-            bought.ok_or_else(|| rejected(OrderError::UnknownLine { line_id: *line_id }))?;
-        let cost = bought.unit_price.checked_mul(i64::from(*quantity));
-        sum = sum.zip(cost).and_then(|(sum, cost)| sum.checked_add(cost));
+/// What the lines come to.
+fn suggested(lines: &[RefundedLine], order: &Placed) -> Result<Money, Problem> {
+    let units: Vec<_> = lines.iter().map(|line| (line.line_id, line.quantity)).collect();
+    Ok(order.suggest_refund(&units).map_err(rejected)?.amount)
+}
+
+/// The units of a line by what becomes of them.
+fn treated(line: RefundedLine, order: &Placed) -> Vec<RefundLine> {
+    let RefundedLine { line_id, quantity, restock } = line;
+    let of = |quantity, restock| RefundLine { line_id, quantity, restock };
+    if let Some(restock) = restock {
+        return vec![of(quantity, restock)];
     }
-    sum.ok_or_else(|| Problem::invalid("/lines", "too_high", "too many units"))
+    let open = order.line(line_id).map_or(0, |line| order.open_units(line)).min(quantity);
+    match (open, quantity - open) {
+        (_, 0) => vec![of(quantity, Restock::Cancel)],
+        (0, _) => vec![of(quantity, Restock::Return)],
+        (open, rest) => vec![of(open, Restock::Cancel), of(rest, Restock::Return)],
+    }
 }
 
 fn problem(error: CommandError<OrderError>) -> Problem {
@@ -185,7 +207,7 @@ pub(crate) fn rejected(error: OrderError) -> Problem {
     match error {
         E::NotFound => Problem::new("order_not_found"),
         E::AlreadyPlaced => Problem::new("already_exists"),
-        E::Empty => Problem::invalid("/lines", "empty", detail),
+        E::Empty | E::FulfilmentEmpty => Problem::invalid("/lines", "empty", detail),
         E::QuantityZero => Problem::invalid("/lines", "out_of_range", detail),
         E::TotalMismatch => Problem::invalid("/total", "mismatch", detail),
         E::TotalTooHigh => Problem::invalid("/total", "too_high", detail),
@@ -220,12 +242,25 @@ pub(crate) fn rejected(error: OrderError) -> Problem {
             problem.extra("line_id", line_id.to_string()).extra("available", available)
         }
         E::UnknownRefund => Problem::new("refund_not_found"),
+        E::AlreadyShipped => Problem::new("already_shipped"),
+        E::UnknownFulfilment => Problem::new("fulfilment_not_found"),
+        E::FulfilmentIs { from, .. } => {
+            let problem = Problem::new("illegal_transition").detail(detail);
+            problem.extra("current_state", json!(from))
+        }
+        E::ExceedsOpen { line_id, open } => {
+            let problem = Problem::new("exceeds_open_quantity").detail(detail);
+            problem.extra("line_id", line_id.to_string()).extra("open", open)
+        }
+        E::TooManyFulfilments => Problem::invalid("", "too_many", detail),
+        E::LocationInvalid => Problem::invalid("/location", "bad_characters", detail),
+        E::TrackingInvalid { at } => Problem::invalid(at, "invalid", detail),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use commands::order::OrderStatus;
+    use commands::order::{FulfilmentState, OrderStatus};
     use event_schemas::money::Currency;
     use uuid::Uuid;
 
@@ -235,7 +270,7 @@ mod tests {
     fn every_refusal_has_its_code() {
         use OrderError as E;
         let line_id = LineId(Uuid::from_u128(1));
-        let from = OrderStatus::Cancelled;
+        let (from, parcel) = (OrderStatus::Cancelled, FulfilmentState::Cancelled);
         let available = Money { amount_minor: 5, currency: Currency::GBP };
         let table = [
             (E::NotFound, 404, "order_not_found"),
@@ -257,6 +292,14 @@ mod tests {
             (E::UnknownLine { line_id }, 404, "line_not_found"),
             (E::QuantityExceedsBought { line_id, available: 1 }, 422, "validation_failed"),
             (E::UnknownRefund, 404, "refund_not_found"),
+            (E::AlreadyShipped, 409, "already_shipped"),
+            (E::UnknownFulfilment, 404, "fulfilment_not_found"),
+            (E::FulfilmentIs { from: parcel, command: "leave" }, 409, "illegal_transition"),
+            (E::FulfilmentEmpty, 422, "validation_failed"),
+            (E::ExceedsOpen { line_id, open: 1 }, 409, "exceeds_open_quantity"),
+            (E::TooManyFulfilments, 422, "validation_failed"),
+            (E::LocationInvalid, 422, "validation_failed"),
+            (E::TrackingInvalid { at: "/tracking/url" }, 422, "validation_failed"),
         ];
         for (error, status, code) in table {
             let problem = rejected(error);

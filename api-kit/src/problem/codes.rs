@@ -161,6 +161,12 @@ pub const CODES: &[Code] = &[
         "There is no such refund",
         "Check the id; it may belong to another store.",
     ),
+    row(
+        "fulfilment_not_found",
+        404,
+        "The order has no such fulfilment",
+        "Use a fulfilment_id of this order.",
+    ),
     row("line_not_found", 404, "The order has no such line", "Use a line_id of this order."),
     row(
         "method_not_allowed",
@@ -238,6 +244,18 @@ pub const CODES: &[Code] = &[
     ),
     row("already_published", 409, "The product is published already", "Nothing to do."),
     row("already_cancelled", 409, "The order is cancelled already", "Nothing to do."),
+    row(
+        "already_shipped",
+        409,
+        "It has been shipped",
+        "What has left cannot be cancelled; refund it with restock return when it is back.",
+    ),
+    row(
+        "exceeds_open_quantity",
+        409,
+        "More units than are open",
+        "open says how many are in no fulfilment and not cancelled.",
+    ),
     row("already_completed", 409, "The checkout is completed already", "Read the order."),
     row("checkout_expired", 409, "The hold of the stock has ended", "Begin a new checkout."),
     row(

@@ -13,10 +13,10 @@ use event_store::{Done, StoreError};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{BeginCheckout, CheckoutCommand, CheckoutError, of_journey, record};
-use crate::{CommandError, Ctx, Intent, catalog};
+use crate::{CommandError, Ctx, Intent, catalog, store};
 
-/// How long stock is held for a shopper who has not paid yet.
-pub const HOLD: Duration = Duration::minutes(15);
+/// How long stock is held for a shopper who has not paid yet, if the store does not say.
+pub const HOLD: Duration = Duration::minutes(store::HOLD_MINUTES as i64);
 
 /// Lines of one checkout.
 pub const LINES_MAX: usize = 100;
@@ -52,7 +52,7 @@ pub struct NewCheckout {
     pub channel: Channel,
     /// Number the order shall have; the store's next one if none. Only for [`Channel::Import`].
     pub order_number: Option<String>,
-    /// End of the hold; [`HOLD`] from now if none.
+    /// End of the hold; as long from now as the store says if none.
     pub hold_until: Option<DateTime<Utc>>,
     /// Business time of every step, for a purchase of the past.
     pub backdated_to: Option<DateTime<Utc>>,
@@ -166,6 +166,10 @@ async fn begin_anew(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begu
     let checkout_id = new_checkout_id(intent);
     check_limits(&new)?;
     let offers = offers(ctx, intent, &new.lines).await?;
+    let hold_until = match new.hold_until {
+        Some(until) => until,
+        None => ctx.now() + store::load(ctx, intent.store_id).await?.state.policies.hold(),
+    };
     let begin = BeginCheckout {
         checkout_id,
         lines: price_lines(checkout_id, &new, &offers).map_err(BeginError::Lines)?,
@@ -176,7 +180,7 @@ async fn begin_anew(ctx: &Ctx, intent: &Intent, new: NewCheckout) -> Result<Begu
         coupons: new.coupons,
         channel: new.channel,
         order_number: new.order_number,
-        hold_until: new.hold_until.unwrap_or(ctx.now() + HOLD),
+        hold_until,
         backdated_to: new.backdated_to,
         payment_method: new.payment_method,
         at: intent.at,

@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use super::{
     Allocation, CheckoutId, Correction, DateTime, Hold, Level, LocationQuantity, MAIN_LOCATION,
-    OrderId, Receipt, ReleaseCause, StockAdjusted, StockAllocated, StockDeallocated, StockItem,
-    StockItemCommand, StockItemError, StockItemEvent, StockReceived, StockReservationExtended,
-    StockReservationReleased, StockReserved, Utc, check, units,
+    OrderId, PlaceChoice, Receipt, ReleaseCause, Shipment, StockAdjusted, StockAllocated,
+    StockDeallocated, StockItem, StockItemCommand, StockItemError, StockItemEvent, StockReceived,
+    StockReservationExtended, StockReservationReleased, StockReserved, StockShipped, Utc, check,
+    units,
 };
 
 /// Holds one decision releases on its way, because a command makes 500 events at most. Timers
@@ -50,6 +51,12 @@ impl StockItem {
                 check::code(&reference, "/reference")?;
                 quantity.map_or(Ok(()), check::quantity)?;
                 self.deallocate(order_id, reference, quantity, at)
+            }
+            StockItemCommand::Ship { shipment, at } => {
+                check::code(&shipment.reference, "/reference")?;
+                check::location(&shipment.location)?;
+                check::quantity(shipment.quantity)?;
+                self.ship(shipment, at)
             }
         }
     }
@@ -109,9 +116,10 @@ impl StockItem {
             return Ok(vec![]);
         }
         let over = self.over(Some(reservation_id), at);
-        let parts = self.choose(quantity, &over)?;
+        let (parts, reason) = self.choose(quantity, &over)?;
         let mut events = sweep(&over, at);
-        events.push(StockItemEvent::Reserved(StockReserved { reservation_id, parts, until, at }));
+        let reserved = StockReserved { reservation_id, parts, reason, until, at };
+        events.push(StockItemEvent::Reserved(reserved));
         Ok(events)
     }
 
@@ -167,11 +175,11 @@ impl StockItem {
         }
         // The money came after the hold was over: first come, first served among what is free.
         let over = self.over(Some(reservation_id), at);
-        let parts = self.choose(quantity, &over)?;
+        let (parts, reason) = self.choose(quantity, &over)?;
         let mut events = sweep(&over, at);
         // A hold of no length, so that every allocation in the log ends one: whoever counts what
         // is held takes its units off.
-        let held = StockReserved { reservation_id, parts: parts.clone(), until: at, at };
+        let held = StockReserved { reservation_id, parts: parts.clone(), reason, until: at, at };
         events.push(StockItemEvent::Reserved(held));
         events.push(allocated(parts));
         Ok(events)
@@ -202,6 +210,48 @@ impl StockItem {
         Ok(vec![StockItemEvent::Deallocated(deallocated)])
     }
 
+    fn ship(&self, shipment: Shipment, at: DateTime<Utc>) -> Decision {
+        let Shipment { order_id, reservation_id, reference, location, quantity } = shipment;
+        let nothing = Allocation::default();
+        let allocation = self.allocations.get(&order_id).unwrap_or(&nothing);
+        if allocation.references.contains(&reference) {
+            return Ok(vec![]);
+        }
+        let allocated = units(&allocation.parts);
+        if allocated < quantity {
+            return Err(StockItemError::NotAllocated { requested: quantity, allocated });
+        }
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            allocation.parts.iter().cloned().partition(|part| part.location == location);
+        let short = quantity.saturating_sub(units(&here));
+        let mut events = vec![];
+        if 0 < short {
+            let over = self.over(None, at);
+            let levels = self.levels_without(over.iter().map(|(_, hold)| *hold));
+            let level = levels.iter().find(|level| level.location == location);
+            let free = level.map_or(0, |level| level.available);
+            if free < u64::from(short) {
+                let available = free + u64::from(units(&here));
+                return Err(StockItemError::InsufficientStock { requested: quantity, available });
+            }
+            events.extend(sweep(&over, at));
+            // The order changes places first, in the events that everybody knows.
+            let (parts, moved) = (take(short, &elsewhere), format!("{reference}/moved"));
+            let freed = StockDeallocated { order_id, reference: moved, parts, at };
+            events.push(StockItemEvent::Deallocated(freed));
+            let parts = vec![LocationQuantity { location: location.clone(), quantity: short }];
+            let (held, reason) = (parts.clone(), PlaceChoice::AsShipped);
+            let held = StockReserved { reservation_id, parts: held, reason, until: at, at };
+            events.push(StockItemEvent::Reserved(held));
+            let given = StockAllocated { reservation_id, order_id, parts, at };
+            events.push(StockItemEvent::Allocated(given));
+        }
+        let parts = vec![LocationQuantity { location, quantity }];
+        let shipped = StockShipped { order_id, reference, parts, at };
+        events.push(StockItemEvent::Shipped(shipped));
+        Ok(events)
+    }
+
     /// Holds that are over and shall be released, at most [`SWEEP_MAX`]: the caller's own first,
     /// because a hold is released before the same checkout gets another.
     fn over(&self, own: Option<CheckoutId>, at: DateTime<Utc>) -> Vec<(CheckoutId, &Hold)> {
@@ -212,7 +262,7 @@ impl StockItem {
         over
     }
 
-    /// Which places serve `quantity` free units.
+    /// Which places serve `quantity` free units, and why these.
     ///
     /// The first place that has them all, `main` before the others by name: one parcel. Otherwise
     /// as few places as possible, those with most first. Equal stock, equal choice.
@@ -220,7 +270,7 @@ impl StockItem {
         &self,
         quantity: u32,
         over: &[(CheckoutId, &Hold)],
-    ) -> Result<Vec<LocationQuantity>, StockItemError> {
+    ) -> Result<(Vec<LocationQuantity>, PlaceChoice), StockItemError> {
         let levels = self.levels_without(over.iter().map(|(_, hold)| *hold));
         let available = levels.iter().map(|level| level.available).sum();
         if available < u64::from(quantity) {
@@ -233,11 +283,13 @@ impl StockItem {
         let mut free: Vec<_> = levels.into_iter().map(free).collect();
         // Stable: by name from the map, then `main` to the front.
         free.sort_by_key(|place| place.location != MAIN_LOCATION);
-        if let Some(place) = free.iter().find(|place| quantity <= place.quantity) {
-            return Ok(vec![LocationQuantity { location: place.location.clone(), quantity }]);
+        if let Some(nth) = free.iter().position(|place| quantity <= place.quantity) {
+            let location = free[nth].location.clone();
+            let reason = if nth == 0 { PlaceChoice::FirstPlace } else { PlaceChoice::FirstWithAll };
+            return Ok((vec![LocationQuantity { location, quantity }], reason));
         }
         free.sort_by_key(|place| Reverse(place.quantity));
-        Ok(take(quantity, &free))
+        Ok((take(quantity, &free), PlaceChoice::FewestPlaces))
     }
 
     fn on_hand(&self, location: &str) -> u64 {

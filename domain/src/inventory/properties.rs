@@ -41,11 +41,11 @@ proptest! {
 #[test]
 fn the_commands_reach_every_event() {
     let reached = reached::<StockItem>(&commands(), StockItem::decide);
-    assert_eq!(reached.len(), 7, "{reached:?}");
+    assert_eq!(reached.len(), 8, "{reached:?}");
 }
 
 fn commands() -> impl Strategy<Value = Vec<StockItemCommand>> {
-    proptest::collection::vec(command(), 1..24)
+    proptest::collection::vec(command(), 1..40)
 }
 
 /// The same facts, kept in another way: whole lists instead of running sums.
@@ -81,6 +81,13 @@ impl Books {
                 self.own(&e.parts, 1);
             }
             StockItemEvent::Deallocated(e) => self.own(&e.parts, -1),
+            StockItemEvent::Shipped(e) => {
+                self.own(&e.parts, -1);
+                for part in &e.parts {
+                    let on_hand = self.on_hand.entry(part.location.clone()).or_default();
+                    *on_hand -= i64::from(part.quantity);
+                }
+            }
         }
     }
 
@@ -162,6 +169,14 @@ fn command() -> impl Strategy<Value = StockItemCommand> {
             |(order_id, n, quantity, at)| {
                 let reference = format!("refund-{n}");
                 StockItemCommand::Deallocate { order_id, reference, quantity, at }
+            }
+        ),
+        6 => (order(), 0..6_u8, location(), 1..3_u32, moment()).prop_map(
+            |(order_id, n, location, quantity, at)| {
+                let (reservation_id, reference) = (CheckoutId::derive(&[&[9]]), format!("parcel-{n}"));
+                let location = location.to_owned();
+                let shipment = Shipment { order_id, reservation_id, reference, location, quantity };
+                StockItemCommand::Ship { shipment, at }
             }
         ),
     ]

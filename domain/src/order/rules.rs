@@ -9,9 +9,10 @@ use event_schemas::{
     order::{
         OrderCancellationRequested, OrderCancelled, OrderConfirmed, OrderEvent, OrderLine,
         OrderPaid, OrderPlaced, OrderRefundFailed, OrderRefundRecorded, OrderRefundRequested,
-        RefundLine,
+        RefundLine, Restock,
     },
     quote::Pricing,
+    store::CaptureMoment,
 };
 
 use super::{
@@ -32,7 +33,7 @@ impl Order {
         match command {
             OrderCommand::Place(new) if new.checkout_id == order.checkout_id => Ok(vec![]),
             OrderCommand::Place(_) => Err(OrderError::AlreadyPlaced),
-            OrderCommand::Confirm { at } => order.confirm(at),
+            OrderCommand::Confirm { capture, at } => order.confirm(capture, at),
             OrderCommand::RecordPaid { amount, at } => order.record_paid(amount, at),
             OrderCommand::RequestCancellation { refund_id, reason, at } => {
                 order.request_cancellation(refund_id, reason, at)
@@ -47,6 +48,14 @@ impl Order {
                 let refund = order.refunds.get(&refund_id).ok_or(OrderError::UnknownRefund)?;
                 let failed = OrderEvent::RefundFailed(OrderRefundFailed { refund_id, code, at });
                 Ok(if refund.state == RefundState::Pending { vec![failed] } else { vec![] })
+            }
+            OrderCommand::CreateFulfilment(new) => order.create_fulfilment(new),
+            OrderCommand::Ship { fulfilment_id, tracking, at } => {
+                order.ship(fulfilment_id, tracking, at)
+            }
+            OrderCommand::Deliver { fulfilment_id, at } => order.deliver(fulfilment_id, at),
+            OrderCommand::CancelFulfilment { fulfilment_id, reason, at } => {
+                order.cancel_fulfilment(fulfilment_id, reason, at)
             }
         }
     }
@@ -108,9 +117,13 @@ impl Placed {
         OrderError::IllegalTransition { from: self.status, command }
     }
 
-    fn confirm(&self, at: DateTime<Utc>) -> Result<Vec<OrderEvent>, OrderError> {
+    fn confirm(
+        &self,
+        capture: CaptureMoment,
+        at: DateTime<Utc>,
+    ) -> Result<Vec<OrderEvent>, OrderError> {
         match self.status {
-            OrderStatus::Placed => Ok(vec![OrderEvent::Confirmed(OrderConfirmed { at })]),
+            OrderStatus::Placed => Ok(vec![OrderEvent::Confirmed(OrderConfirmed { capture, at })]),
             OrderStatus::Confirmed | OrderStatus::Paid => Ok(vec![]),
             OrderStatus::Cancelling | OrderStatus::Cancelled => Err(self.illegal("be confirmed")),
         }
@@ -131,7 +144,12 @@ impl Placed {
         reason: String,
         at: DateTime<Utc>,
     ) -> Result<Vec<OrderEvent>, OrderError> {
+        if self.has_shipped() {
+            return self.cancel_rest(refund_id, reason, at);
+        }
         match self.status {
+            // Its money is taken when the first parcel leaves, which none has.
+            OrderStatus::Confirmed if self.capture == CaptureMoment::OnShipment => {}
             OrderStatus::Placed | OrderStatus::Confirmed => return Err(OrderError::NotPaidYet),
             OrderStatus::Cancelled => return Err(OrderError::AlreadyCancelled),
             OrderStatus::Cancelling if !self.cancellation_failed() => {
@@ -143,8 +161,10 @@ impl Placed {
             return Err(OrderError::RefundInProgress);
         }
         let reason = checked_reason(reason)?;
+        let mut events = self.stop_parcels(&reason, at);
         let requested = OrderCancellationRequested { refund_id, reason, at };
-        Ok(vec![OrderEvent::CancellationRequested(requested)])
+        events.push(OrderEvent::CancellationRequested(requested));
+        Ok(events)
     }
 
     /// The provider refused to send the money back; the cancellation may be asked for again.
@@ -160,9 +180,12 @@ impl Placed {
         at: DateTime<Utc>,
     ) -> Result<Vec<OrderEvent>, OrderError> {
         match self.status {
+            _ if self.has_shipped() => Err(self.illegal("be given up as unpaid")),
             OrderStatus::Placed | OrderStatus::Confirmed => {
+                let mut events = self.stop_parcels(&reason, at);
                 let requested = OrderCancellationRequested { refund_id, reason, at };
-                Ok(vec![OrderEvent::CancellationRequested(requested)])
+                events.push(OrderEvent::CancellationRequested(requested));
+                Ok(events)
             }
             OrderStatus::Cancelling | OrderStatus::Cancelled => Ok(vec![]),
             OrderStatus::Paid => Err(self.illegal("be given up as unpaid")),
@@ -213,12 +236,12 @@ impl Placed {
     }
 
     fn check_refund_lines(&self, lines: &[RefundLine]) -> Result<(), OrderError> {
-        let mut wanted: BTreeMap<LineId, u64> = BTreeMap::new();
-        for RefundLine { line_id, quantity } in lines {
-            let line = self.lines.iter().find(|line| line.line_id == *line_id);
-            let line = line.ok_or(OrderError::UnknownLine { line_id: *line_id })?;
-            let available = self.returnable(line);
-            let sum = wanted.entry(*line_id).or_default();
+        let mut wanted: BTreeMap<(LineId, bool), u64> = BTreeMap::new();
+        for RefundLine { line_id, quantity, restock } in lines {
+            let line = self.line(*line_id).ok_or(OrderError::UnknownLine { line_id: *line_id })?;
+            let stays = *restock == Restock::Cancel;
+            let available = if stays { self.open_units(line) } else { self.away_units(line) };
+            let sum = wanted.entry((*line_id, stays)).or_default();
             *sum += u64::from(*quantity);
             if *quantity == 0 || u64::from(available) < *sum {
                 return Err(OrderError::QuantityExceedsBought { line_id: *line_id, available });
@@ -242,7 +265,7 @@ impl Placed {
     }
 }
 
-fn checked_reason(reason: String) -> Result<String, OrderError> {
+pub(super) fn checked_reason(reason: String) -> Result<String, OrderError> {
     if reason.trim().is_empty() {
         return Err(OrderError::ReasonMissing);
     }

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use cqrs_es::{Aggregate, event_sink::EventSink};
 use event_schemas::{
-    ids::{CheckoutId, PaymentId, RefundId, VariantId},
+    ids::{CheckoutId, FulfilmentId, PaymentId, RefundId, VariantId},
     money::Money,
-    order::{Channel, OrderCancellationRequested, OrderEvent, OrderLine, OrderPlaced, RefundLine},
+    order::{
+        Channel, OrderCancellationRequested, OrderEvent, OrderLine, OrderPlaced, RefundLine,
+        Restock,
+    },
     quote::Pricing,
+    store::CaptureMoment,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{OrderCommand, OrderError};
+use super::{Fulfilment, FulfilmentState, OrderCommand, OrderError, suggestion};
 
 /// Where an order is in its life. A function of its events; nobody sets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,18 +66,24 @@ pub struct Placed {
     pub channel: Channel,
     /// What was bought.
     pub lines: Vec<OrderLine>,
+    /// What was taken off all lines together, in minor units; zero or more.
+    pub(super) discount_minor: i64,
     /// What is owed.
     pub total: Money,
     /// How that came about; none if the lines and charges are all there is to it.
     pub pricing: Option<Box<Pricing>>,
     /// Where it is in its life.
     pub status: OrderStatus,
+    /// When its money is taken; known once it is confirmed.
+    pub capture: CaptureMoment,
     /// What was captured.
     pub paid: Option<Money>,
     /// Why it is cancelled, and the refund that belongs to it.
     pub cancellation: Option<Cancellation>,
     /// Every refund, whatever became of it.
     pub refunds: BTreeMap<RefundId, Refund>,
+    /// Every parcel, whatever became of it.
+    pub fulfilments: BTreeMap<FulfilmentId, Fulfilment>,
 }
 
 /// A cancellation that was asked for.
@@ -94,7 +104,7 @@ pub struct Refund {
     pub reference: Option<String>,
     /// How much.
     pub amount: Money,
-    /// Units that come back.
+    /// Units it is for, and what becomes of them.
     pub lines: Vec<RefundLine>,
     /// Why.
     pub reason: String,
@@ -136,29 +146,22 @@ impl Placed {
         }
     }
 
-    /// Units of a line that were bought and not returned.
-    pub(super) fn returnable(&self, line: &OrderLine) -> u32 {
-        let counted = self.refunds.values().filter(|refund| refund.state != RefundState::Failed);
-        let returned =
-            counted.flat_map(|refund| &refund.lines).filter(|r| r.line_id == line.line_id);
-        line.quantity - returned.map(|refund| refund.quantity).sum::<u32>()
-    }
-
     /// Units per variant, by variant id, that are still allocated to the order.
     pub fn outstanding_units(&self) -> BTreeMap<VariantId, u32> {
-        sum_units(self.lines.iter().map(|line| (line.variant_id, self.returnable(line))))
+        let left = |line| self.shipped_units(line) + self.refunded(line, Restock::Cancel);
+        sum_units(self.lines.iter().map(|line| (line.variant_id, line.quantity - left(line))))
     }
 
-    /// Units per variant, by variant id, that a refund brings back.
-    pub fn refunded_units(&self, refund: &Refund) -> BTreeMap<VariantId, u32> {
-        let variant_of = |id| self.lines.iter().find(|line| line.line_id == id);
-        sum_units(refund.lines.iter().filter_map(|refunded| {
-            variant_of(refunded.line_id).map(|line| (line.variant_id, refunded.quantity))
+    /// Units per variant, by variant id, that a refund keeps from leaving.
+    pub fn cancelled_units(&self, refund: &Refund) -> BTreeMap<VariantId, u32> {
+        let kept = refund.lines.iter().filter(|line| line.restock == Restock::Cancel);
+        sum_units(kept.filter_map(|refunded| {
+            self.line(refunded.line_id).map(|line| (line.variant_id, refunded.quantity))
         }))
     }
 }
 
-fn sum_units(units: impl Iterator<Item = (VariantId, u32)>) -> BTreeMap<VariantId, u32> {
+pub(super) fn sum_units(units: impl Iterator<Item = (VariantId, u32)>) -> BTreeMap<VariantId, u32> {
     units.filter(|(_, quantity)| *quantity > 0).fold(
         BTreeMap::new(),
         |mut sums, (variant, quantity)| {
@@ -203,20 +206,25 @@ impl Placed {
             checkout_id: event.checkout_id,
             payment_id: event.payment_id,
             channel: event.channel,
+            discount_minor: suggestion::discount_minor(&event.charges),
             lines: event.lines,
             total: event.total,
             pricing: event.pricing,
             status: OrderStatus::Placed,
+            capture: CaptureMoment::default(),
             paid: None,
             cancellation: None,
             refunds: BTreeMap::new(),
+            fulfilments: BTreeMap::new(),
         }
     }
 
     fn apply(&mut self, event: OrderEvent) {
         match event {
             OrderEvent::Placed(_) => {}
-            OrderEvent::Confirmed(_) => self.status = OrderStatus::Confirmed,
+            OrderEvent::Confirmed(e) => {
+                (self.status, self.capture) = (OrderStatus::Confirmed, e.capture);
+            }
             OrderEvent::Paid(e) => {
                 self.status = OrderStatus::Paid;
                 self.paid = Some(e.amount);
@@ -231,6 +239,20 @@ impl Placed {
             }
             OrderEvent::RefundRecorded(e) => self.settle(e.refund_id, RefundState::Recorded),
             OrderEvent::RefundFailed(e) => self.settle(e.refund_id, RefundState::Failed),
+            OrderEvent::FulfilmentCreated(e) => {
+                let (location, lines, state) = (e.location, e.lines, FulfilmentState::Pending);
+                let fulfilment = Fulfilment { location, lines, state, at: e.at };
+                self.fulfilments.insert(e.fulfilment_id, fulfilment);
+            }
+            OrderEvent::FulfilmentShipped(e) => {
+                self.move_parcel(e.fulfilment_id, FulfilmentState::Shipped, e.at);
+            }
+            OrderEvent::FulfilmentDelivered(e) => {
+                self.move_parcel(e.fulfilment_id, FulfilmentState::Delivered, e.at);
+            }
+            OrderEvent::FulfilmentCancelled(e) => {
+                self.move_parcel(e.fulfilment_id, FulfilmentState::Cancelled, e.at);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use event_schemas::{
     order::{
         ChargeKind, OrderCancellationRequested, OrderCancelled, OrderConfirmed, OrderEvent,
         OrderPaid, OrderPlaced, OrderRefundFailed, OrderRefundRecorded, OrderRefundRequested,
+        Restock,
     },
 };
 
@@ -88,7 +89,7 @@ fn placed() -> OrderEvent {
 }
 
 fn confirmed() -> OrderEvent {
-    OrderEvent::Confirmed(OrderConfirmed { at: at() })
+    OrderEvent::Confirmed(OrderConfirmed { capture: CaptureMoment::Immediately, at: at() })
 }
 
 fn paid() -> OrderEvent {
@@ -108,9 +109,12 @@ fn cancelling() -> OrderEvent {
     })
 }
 
+fn kept(quantity: u32) -> RefundLine {
+    RefundLine { line_id: line_id(), quantity, restock: Restock::Cancel }
+}
+
 fn refund(name: &str, amount: Money, quantity: u32) -> RequestRefund {
-    let lines =
-        if quantity == 0 { vec![] } else { vec![RefundLine { line_id: line_id(), quantity }] };
+    let lines = if quantity == 0 { vec![] } else { vec![kept(quantity)] };
     RequestRefund {
         refund_id: refund_id(name),
         reference: None,
@@ -186,7 +190,7 @@ fn an_order_has_a_number_lines_and_units() {
 
 #[test]
 fn an_order_is_confirmed_then_paid_in_full() {
-    let confirm = || OrderCommand::Confirm { at: at() };
+    let confirm = || OrderCommand::Confirm { capture: CaptureMoment::Immediately, at: at() };
     let pay = |amount| OrderCommand::RecordPaid { amount, at: at() };
     given(vec![placed()]).when(confirm()).then_expect_events(vec![confirmed()]);
     given(vec![placed(), confirmed()]).when(confirm()).then_expect_events(vec![]);
@@ -287,7 +291,7 @@ fn no_more_units_come_back_than_were_bought() {
     let error = OrderError::QuantityExceedsBought { line_id: line_id(), available: 2 };
     over.then_expect_error(error.clone());
     let mut split = refund("two", gbp(1), 2);
-    split.lines.push(RefundLine { line_id: line_id(), quantity: 1 });
+    split.lines.push(kept(1));
     given(history()).when(request(split)).then_expect_error(error);
     let mut unknown = refund("two", gbp(1), 1);
     unknown.lines[0].line_id = LineId::derive(&[b"other"]);

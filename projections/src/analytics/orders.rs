@@ -138,9 +138,13 @@ impl Order {
             OrderEvent::RefundRecorded(event) => {
                 self.refund(fact.recorded.position, event, changes);
             }
-            OrderEvent::Paid(_) | OrderEvent::Confirmed(_) | OrderEvent::Cancelled(_) => {
-                return false;
-            }
+            OrderEvent::Paid(_)
+            | OrderEvent::Confirmed(_)
+            | OrderEvent::Cancelled(_)
+            | OrderEvent::FulfilmentCreated(_)
+            | OrderEvent::FulfilmentShipped(_)
+            | OrderEvent::FulfilmentDelivered(_)
+            | OrderEvent::FulfilmentCancelled(_) => return false,
         }
         true
     }

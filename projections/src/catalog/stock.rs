@@ -133,6 +133,12 @@ impl Changes {
             StockItemEvent::Deallocated(event) => {
                 self.each(key, &event.parts, |change, units| change.allocated -= units);
             }
+            StockItemEvent::Shipped(event) => {
+                self.each(key, &event.parts, |change, units| {
+                    change.on_hand -= units;
+                    change.allocated -= units;
+                });
+            }
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Refund {
     /// ISO 4217 code.
     pub currency: String,
     pub reason: Option<String>,
-    /// Units that come back into stock.
+    /// Units it is for, and what becomes of them.
     #[schema(value_type = Vec<RefundLine>)]
     pub lines: Json<Vec<RefundLine>>,
     /// The provider's code of a failure.
@@ -94,7 +94,11 @@ pub(super) fn apply(refunds: &mut Vec<Refund>, order: &Order, event: &OrderEvent
         OrderEvent::Placed(_)
         | OrderEvent::Confirmed(_)
         | OrderEvent::Paid(_)
-        | OrderEvent::Cancelled(_) => {}
+        | OrderEvent::Cancelled(_)
+        | OrderEvent::FulfilmentCreated(_)
+        | OrderEvent::FulfilmentShipped(_)
+        | OrderEvent::FulfilmentDelivered(_)
+        | OrderEvent::FulfilmentCancelled(_) => {}
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Order {
     pub status: String,
     /// `authorised`, `paid`, `partially_refunded`, `refunded` or `voided`.
     pub financial_status: String,
+    /// `unfulfilled`, `partially_shipped`, `shipped` or `delivered`, of what is not cancelled.
+    pub fulfilment_status: String,
     /// Lines and charges.
     pub total_minor: i64,
     /// Money taken.
@@ -61,6 +63,7 @@ impl Order {
             number: event.number.clone(),
             status: "placed".to_owned(),
             financial_status: "authorised".to_owned(),
+            fulfilment_status: "unfulfilled".to_owned(),
             total_minor: event.total.amount_minor,
             captured_minor: 0,
             refunded_minor: 0,
@@ -98,10 +101,14 @@ impl Order {
                 let status = if all { "refunded" } else { "partially_refunded" };
                 status.clone_into(&mut self.financial_status);
             }
-            // The first is what the row was made of; the others show in `order_refunds`.
+            // The first is what the row was made of; the others show in tables of their own.
             OrderEvent::Placed(_)
             | OrderEvent::RefundRequested(_)
-            | OrderEvent::RefundFailed(_) => {}
+            | OrderEvent::RefundFailed(_)
+            | OrderEvent::FulfilmentCreated(_)
+            | OrderEvent::FulfilmentShipped(_)
+            | OrderEvent::FulfilmentDelivered(_)
+            | OrderEvent::FulfilmentCancelled(_) => {}
         }
     }
 }
@@ -114,8 +121,8 @@ pub async fn get(
 ) -> Result<Option<Order>, sqlx::Error> {
     sqlx::query_as!(
         Order,
-        "SELECT store_id, order_id, number, status, financial_status, total_minor, captured_minor,
-                refunded_minor, currency, item_count, customer_reference, country, channel,
+        "SELECT store_id, order_id, number, status, financial_status, fulfilment_status,
+                total_minor, captured_minor, refunded_minor, currency, item_count, customer_reference, country, channel,
                 checkout_id, payment_id, placed_at, updated_at, version
            FROM order_summaries WHERE store_id = $1 AND order_id = $2",
         store_id.0,
@@ -135,9 +142,9 @@ pub(super) async fn load(
     }
     sqlx::query_as!(
         Order,
-        "SELECT o.store_id, o.order_id, number, status, financial_status, total_minor,
-                captured_minor, refunded_minor, currency, item_count, customer_reference, country,
-                channel, checkout_id, payment_id, placed_at, updated_at, version
+        "SELECT o.store_id, o.order_id, number, status, financial_status,
+                fulfilment_status, total_minor, captured_minor, refunded_minor, currency,
+                item_count, customer_reference, country, channel, checkout_id, payment_id, placed_at, updated_at, version
            FROM unnest($1::uuid[], $2::uuid[]) AS wanted (store_id, order_id)
            JOIN order_summaries o
              ON o.store_id = wanted.store_id AND o.order_id = wanted.order_id",
@@ -152,14 +159,16 @@ pub(super) async fn load(
 pub(super) async fn store(conn: &mut PgConnection, orders: &[&Order]) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO order_summaries (store_id, order_id, number, status, financial_status,
-             total_minor, captured_minor, refunded_minor, currency, item_count, customer_reference,
-             country, channel, checkout_id, payment_id, placed_at, updated_at, version)
+             fulfilment_status, total_minor, captured_minor, refunded_minor, currency, item_count,
+             customer_reference, country, channel, checkout_id, payment_id, placed_at, updated_at,
+             version)
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-             $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::text[],
-             $12::text[], $13::text[], $14::uuid[], $15::uuid[], $16::timestamptz[],
-             $17::timestamptz[], $18::bigint[])
+             $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::bigint[],
+             $12::text[], $13::text[], $14::text[], $15::uuid[], $16::uuid[], $17::timestamptz[],
+             $18::timestamptz[], $19::bigint[])
          ON CONFLICT (store_id, order_id) DO UPDATE SET
              status = excluded.status, financial_status = excluded.financial_status,
+             fulfilment_status = excluded.fulfilment_status,
              captured_minor = excluded.captured_minor, refunded_minor = excluded.refunded_minor,
              updated_at = excluded.updated_at, version = excluded.version",
         &column(orders, |order| order.store_id),
@@ -167,6 +176,7 @@ pub(super) async fn store(conn: &mut PgConnection, orders: &[&Order]) -> Result<
         &column(orders, |order| order.number.as_str()) as &[&str],
         &column(orders, |order| order.status.as_str()) as &[&str],
         &column(orders, |order| order.financial_status.as_str()) as &[&str],
+        &column(orders, |order| order.fulfilment_status.as_str()) as &[&str],
         &column(orders, |order| order.total_minor),
         &column(orders, |order| order.captured_minor),
         &column(orders, |order| order.refunded_minor),

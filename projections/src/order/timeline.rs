@@ -28,6 +28,8 @@ const SHOWN: &[&str] = &[
     "cause",
     "channel",
     "code",
+    "fulfilment_id",
+    "location",
     "number",
     "payment_id",
     "provider",
@@ -36,6 +38,7 @@ const SHOWN: &[&str] = &[
     "reference",
     "refund_id",
     "total",
+    "tracking",
 ];
 
 /// One entry.

@@ -7,7 +7,7 @@ use event_schemas::{
         ProductPublished, VariantAdded,
     },
     inventory::{
-        ReleaseCause, StockAdjusted, StockAllocated, StockDeallocated, StockItemEvent,
+        PlaceChoice, ReleaseCause, StockAdjusted, StockAllocated, StockDeallocated, StockItemEvent,
         StockReceived, StockReservationExtended, StockReservationReleased, StockReserved,
         StockSource,
     },
@@ -235,6 +235,7 @@ async fn stock_is_what_is_there_less_what_is_promised() {
     let item = ("stock_item", variant(1).0);
     let hold = |n, parts| {
         StockItemEvent::Reserved(StockReserved {
+            reason: PlaceChoice::FirstPlace,
             reservation_id: checkout(n),
             parts,
             until: DateTime::UNIX_EPOCH,

@@ -5,12 +5,13 @@ use event_schemas::{
     order::{
         AdjustmentEvent, AdjustmentLine, OrderCancellationRequested, OrderCancelled,
         OrderConfirmed, OrderEvent, OrderPaid, OrderRefundFailed, OrderRefundRecorded,
-        OrderRefundRequested, RefundAdjustmentRecorded, RefundLine,
+        OrderRefundRequested, RefundAdjustmentRecorded, RefundLine, Restock,
     },
     payment::{
         DeclineAdvice, PaymentAuthorised, PaymentCaptured, PaymentDeclined, PaymentEvent,
         PaymentIntentRequested,
     },
+    store::CaptureMoment,
 };
 use projections::{
     as_store,
@@ -30,7 +31,7 @@ pub(crate) fn refund(n: u128) -> RefundId {
 }
 
 pub(crate) fn confirmed() -> OrderEvent {
-    OrderEvent::Confirmed(OrderConfirmed { at: day(0) })
+    OrderEvent::Confirmed(OrderConfirmed { capture: CaptureMoment::Immediately, at: day(0) })
 }
 
 pub(crate) fn paid(at: u64) -> OrderEvent {
@@ -125,7 +126,11 @@ async fn a_whole_life(shop: &Shop) {
     append_order(shop, 1, &[OrderEvent::Placed(placed(1, day(0))), confirmed()]).await;
     let captured = PaymentEvent::Captured(PaymentCaptured { amount: gbp(1700), at: day(0) });
     append_payment(shop, 1, &[captured]).await;
-    let line = RefundLine { line_id: LineId(Uuid::from_u128(0x6011)), quantity: 1 };
+    let line = RefundLine {
+        line_id: LineId(Uuid::from_u128(0x6011)),
+        quantity: 1,
+        restock: Restock::Cancel,
+    };
     append_order(shop, 1, &[paid(0), requested(1, 250, vec![line])]).await;
     append_order(shop, 1, &[refunded(1, Some("CN-1"), 250, 1)]).await;
     shop.project().await;

@@ -1,9 +1,13 @@
 //! Logs nobody thought of: a mix of everything, the same for the same seed.
 
 use event_schemas::{
-    ids::{LineId, StoreId},
-    inventory::{StockItemEvent, StockReserved},
-    order::{OrderEvent, RefundLine},
+    fulfilment::{
+        FulfilmentCancelled, FulfilmentCreated, FulfilmentDelivered, FulfilmentLine,
+        FulfilmentShipped, Tracking,
+    },
+    ids::{FulfilmentId, LineId, StoreId},
+    inventory::{PlaceChoice, StockItemEvent, StockReserved},
+    order::{OrderEvent, RefundLine, Restock},
 };
 use uuid::Uuid;
 
@@ -99,6 +103,7 @@ async fn change_stock(shop: &Shop, store_id: StoreId, random: &mut Random, step:
     let place = if random.below(2) == 0 { "main" } else { "shop" };
     let quantity = u32::try_from(1 + random.below(9)).unwrap();
     let reserved = StockItemEvent::Reserved(StockReserved {
+        reason: PlaceChoice::FirstPlace,
         reservation_id: checkout(u128::from(step)),
         parts: vec![units(place, 1)],
         until: day(1),
@@ -107,6 +112,33 @@ async fn change_stock(shop: &Shop, store_id: StoreId, random: &mut Random, step:
     let correction = corrected(i64::from(quantity) - 5, random.below(4));
     let events = [received(place, quantity), reserved, correction];
     shop.append(store_id, ("stock_item", variant(n).0), &events).await;
+}
+
+/// A parcel of the order's first line, as far as it comes.
+fn parcel(n: u128) -> Vec<OrderEvent> {
+    let fulfilment_id = FulfilmentId(Uuid::from_u128(0x7000 + n));
+    let line_id = LineId(Uuid::from_u128(0x6000 + n * 10 + 1));
+    let (location, lines) = ("main".to_owned(), vec![FulfilmentLine { line_id, quantity: 1 }]);
+    let at = day(1);
+    let tracking = n.is_multiple_of(2).then(|| {
+        let (carrier, number) = ("post".to_owned(), format!("P{n}"));
+        Tracking { carrier, number, url: None }
+    });
+    let created = FulfilmentCreated { fulfilment_id, location, lines, at };
+    let mut events = vec![OrderEvent::FulfilmentCreated(created)];
+    events.extend(match n % 4 {
+        0 => vec![],
+        1 => vec![OrderEvent::FulfilmentCancelled(FulfilmentCancelled {
+            fulfilment_id,
+            reason: "damaged".to_owned(),
+            at,
+        })],
+        _ => vec![
+            OrderEvent::FulfilmentShipped(FulfilmentShipped { fulfilment_id, tracking, at }),
+            OrderEvent::FulfilmentDelivered(FulfilmentDelivered { fulfilment_id, at: day(2) }),
+        ],
+    });
+    events
 }
 
 /// What happens to order `nth` after `done` steps. An order lives in one store.
@@ -126,10 +158,17 @@ async fn advance(shop: &Shop, nth: u64, done: u64) {
             let events = [OrderEvent::Placed(placed), confirmed()];
             shop.append(store_id, order_stream, &events).await;
         }
-        3 => drop(shop.append(store_id, order_stream, &[paid(nth % 4)]).await),
+        3 => {
+            let events = [&[paid(nth % 4)][..], &parcel(n)].concat();
+            shop.append(store_id, order_stream, &events).await;
+        }
         4 => {
             let line_id = LineId(Uuid::from_u128(0x6000 + n * 10 + 1));
-            let lines = if n % 2 == 0 { vec![RefundLine { line_id, quantity: 1 }] } else { vec![] };
+            let lines = if n % 2 == 0 {
+                vec![RefundLine { line_id, quantity: 1, restock: Restock::Cancel }]
+            } else {
+                vec![]
+            };
             shop.append(store_id, order_stream, &[requested(refund_id, 10, lines)]).await;
         }
         5 => {

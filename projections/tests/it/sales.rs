@@ -5,7 +5,7 @@ use event_schemas::{
     ids::LineId,
     inventory::{StockAdjusted, StockItemEvent},
     money::{Currency, Money},
-    order::{OrderEvent, RefundLine},
+    order::{OrderEvent, RefundLine, Restock},
 };
 use projections::{
     analytics::{
@@ -224,7 +224,7 @@ async fn products_are_ranked_by_what_is_left_of_their_revenue_or_units() {
     assert_eq!(ranks(&by_units), [thing(1, 4, 4), thing(2, 2, 2)]);
     // A refund that fails takes nothing back; one that is given does, and a cancellation the rest.
     let box_of = |n: u128| LineId(Uuid::from_u128(0x6000 + n * 10 + 2));
-    let lines = vec![RefundLine { line_id: box_of(1), quantity: 1 }];
+    let lines = vec![RefundLine { line_id: box_of(1), quantity: 1, restock: Restock::Cancel }];
     let refund = [requested(1, 1000, lines), refunded(1, Some("C1"), 1000, 2)];
     append_order(&shop, 1, &refund).await;
     append_order(&shop, 2, &[cancellation_requested(2)]).await;

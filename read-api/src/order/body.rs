@@ -1,8 +1,13 @@
 //! An order as clients see it: every member is public by choice.
 
 use chrono::{DateTime, Utc};
-use event_schemas::ids::{CheckoutId, LineId, OrderId, PaymentId, ProductId, RefundId, VariantId};
+use event_schemas::fulfilment::{FulfilmentLine, Tracking};
+use event_schemas::ids::{
+    CheckoutId, FulfilmentId, LineId, OrderId, PaymentId, ProductId, RefundId, VariantId,
+};
 use event_schemas::money::Money;
+use event_schemas::order::{RefundLine, Restock};
+use projections::order::fulfilments::Fulfilment;
 use projections::order::lines::{Line, OrderCharge};
 use projections::order::payments::Payment;
 use projections::order::refunds::Refund;
@@ -25,6 +30,10 @@ pub(super) struct OrderSummary {
     /// `authorised`, `paid`, `partially_refunded`, `refunded` or `voided`; more may come.
     #[schema(example = "paid")]
     financial_status: String,
+    /// `unfulfilled`, `partially_shipped`, `shipped` or `delivered`, of the units that are not
+    /// cancelled; more may come.
+    #[schema(example = "unfulfilled")]
+    fulfilment_status: String,
     /// Lines and charges.
     total: Money,
     /// Money taken.
@@ -61,6 +70,8 @@ pub(super) struct OrderBody {
     payments: Vec<PaymentBody>,
     /// Oldest first, that of a cancellation included.
     refunds: Vec<RefundBody>,
+    /// Parcels, first one first.
+    fulfilments: Vec<FulfilmentBody>,
 }
 
 /// A product line.
@@ -121,7 +132,7 @@ struct RefundBody {
     reference: Option<String>,
     amount: Money,
     reason: Option<String>,
-    /// Units that come back into stock.
+    /// Units it is for, and what becomes of them.
     lines: Vec<ReturnedLine>,
     /// The provider's code of a failure.
     failure_code: Option<String>,
@@ -129,11 +140,31 @@ struct RefundBody {
     completed_at: Option<DateTime<Utc>>,
 }
 
-/// Units of a line that come back.
+/// Units of a line that are refunded.
 #[derive(Debug, Serialize, ToSchema)]
 struct ReturnedLine {
     line_id: LineId,
     quantity: u32,
+    /// `cancel`: they never left. `return`: they are back on the shelf. `none`: they stay away.
+    restock: Restock,
+}
+
+/// Units that leave together.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OrderFulfilment)]
+struct FulfilmentBody {
+    id: FulfilmentId,
+    /// `pending`, `shipped`, `delivered` or `cancelled`; more may come.
+    status: String,
+    /// Code of the place it leaves from.
+    location: String,
+    lines: Vec<FulfilmentLine>,
+    tracking: Option<Tracking>,
+    /// Why it was cancelled.
+    reason: Option<String>,
+    created_at: DateTime<Utc>,
+    shipped_at: Option<DateTime<Utc>>,
+    delivered_at: Option<DateTime<Utc>>,
 }
 
 /// Rows of what belongs to an order.
@@ -142,6 +173,7 @@ pub(super) struct Parts {
     pub(super) charges: Vec<OrderCharge>,
     pub(super) payments: Vec<Payment>,
     pub(super) refunds: Vec<Refund>,
+    pub(super) fulfilments: Vec<Fulfilment>,
 }
 
 impl OrderSummary {
@@ -155,6 +187,7 @@ impl OrderSummary {
             number: order.number,
             status: order.status,
             financial_status: order.financial_status,
+            fulfilment_status: order.fulfilment_status,
             item_count: order.item_count,
             customer_reference: order.customer_reference,
             country: order.country,
@@ -175,6 +208,7 @@ impl OrderBody {
             charges: parts.charges.into_iter().map(ChargeBody::new).collect(),
             payments: parts.payments.into_iter().map(PaymentBody::new).collect(),
             refunds: parts.refunds.into_iter().map(RefundBody::new).collect(),
+            fulfilments: parts.fulfilments.into_iter().map(FulfilmentBody::new).collect(),
         }
     }
 }
@@ -228,11 +262,33 @@ impl RefundBody {
             amount: money(refund.amount_minor, &refund.currency),
             reason: refund.reason,
             lines: lines
-                .map(|line| ReturnedLine { line_id: line.line_id, quantity: line.quantity })
+                .map(|RefundLine { line_id, quantity, restock }| ReturnedLine {
+                    line_id,
+                    quantity,
+                    restock,
+                })
                 .collect(),
             failure_code: refund.failure_code,
             requested_at: refund.requested_at,
             completed_at: refund.completed_at,
+        }
+    }
+}
+
+impl FulfilmentBody {
+    fn new(parcel: Fulfilment) -> FulfilmentBody {
+        let tracking = parcel.carrier.zip(parcel.tracking_number);
+        let url = parcel.tracking_url;
+        FulfilmentBody {
+            id: FulfilmentId(parcel.fulfilment_id),
+            status: parcel.status,
+            location: parcel.location,
+            lines: parcel.lines.0,
+            tracking: tracking.map(|(carrier, number)| Tracking { carrier, number, url }),
+            reason: parcel.reason,
+            created_at: parcel.created_at,
+            shipped_at: parcel.shipped_at,
+            delivered_at: parcel.delivered_at,
         }
     }
 }

@@ -8,12 +8,14 @@ use commands::{
     checkout::{CheckoutCommand, Phase},
     inventory::{self, LongerHold, NewAllocation, NewHold, Return, StockItemError},
     order::{OrderCommand, OrderStatus},
+    store,
 };
 use event_schemas::{
     checkout::{FailureCause, Shortage},
     ids::VariantId,
     inventory::ReleaseCause,
-    order::OrderLine,
+    order::{Channel, OrderLine},
+    store::CaptureMoment,
 };
 use fail::fail_point;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -96,7 +98,8 @@ impl Drive<'_> {
         fail_point!("saga::after-allocate");
         let lines: Vec<Shortage> = given.into_iter().flatten().collect();
         let told = if lines.is_empty() {
-            self.tell_order("confirm", |at| OrderCommand::Confirm { at }).await
+            let capture = self.capture_moment().await?;
+            self.tell_order("confirm", |at| OrderCommand::Confirm { capture, at }).await
         } else if self.is_still_placed().await? {
             self.compensate(FailureCause::InsufficientStock { lines }).await
         } else {
@@ -113,6 +116,15 @@ impl Drive<'_> {
             return self.release_stock().await;
         }
         told
+    }
+
+    /// When the money is taken: as the store wants it now. What is taken over was paid then.
+    async fn capture_moment(&self) -> Result<CaptureMoment, DriveError> {
+        if self.started().channel == Channel::Import {
+            return Ok(CaptureMoment::Immediately);
+        }
+        let store = store::load(&self.ctx.commands, self.journey.store_id).await?.state;
+        Ok(store.policies.capture)
     }
 
     /// Whether nobody has moved the order on, or undone it.

@@ -95,7 +95,28 @@ impl Story {
     }
 
     fn confirmed() -> Story {
-        Story::placed().order(json!({ "type": "OrderConfirmed", "at": minute(1) }))
+        let (capture, at) = ("immediately", minute(1));
+        let confirmed = json!({ "type": "OrderConfirmed", "capture": capture, "at": at });
+        Story::placed().order(confirmed)
+    }
+
+    /// Of a store that takes money on shipment, and done with the shopper.
+    fn completed_unpaid() -> Story {
+        let (capture, at) = ("on_shipment", minute(1));
+        let confirmed = json!({ "type": "OrderConfirmed", "capture": capture, "at": at });
+        let order_id = commands::checkout::order_id(checkout_id());
+        Story::placed().order(confirmed).checkout(json!({
+            "type": "CheckoutCompleted", "order_id": order_id, "order_number": "1001", "at": at,
+        }))
+    }
+
+    fn shipped(self) -> Story {
+        let (id, at) = (event_schemas::ids::FulfilmentId::derive(&[b"parcel"]), minute(9));
+        let made = json!({ "type": "FulfilmentCreated", "fulfilment_id": id, "location": "main",
+            "lines": [], "at": at });
+        let left =
+            json!({ "type": "FulfilmentShipped", "fulfilment_id": id, "tracking": null, "at": at });
+        self.order(made).order(left)
     }
 
     fn capturing() -> Story {
@@ -161,6 +182,38 @@ fn a_purchase_goes_step_by_step() {
     assert_eq!(captured.next(now), Step::RecordPaid);
     let paid = captured.order(json!({ "type": "OrderPaid", "amount": money(), "at": now }));
     assert_eq!(paid.next(now), Step::Complete);
+}
+
+#[test]
+fn money_that_waits_for_a_parcel_is_taken_when_it_leaves_or_let_go() {
+    let now = minute(9);
+    let capture = json!({ "type": "OrderConfirmed", "capture": "on_shipment", "at": minute(1) });
+    assert_eq!(Story::placed().order(capture).next(now), Step::Complete);
+    let waiting = Story::completed_unpaid();
+    assert_eq!(waiting.next(now), Step::Done);
+    let left = waiting.clone().shipped();
+    assert_eq!(left.next(now), Step::RequestCapture);
+    let requested = json!({ "type": "CaptureRequested", "amount": money(), "at": now });
+    let taking = left.payment(requested);
+    assert_eq!(taking.next(now), Step::Capture);
+    assert!(matches!(taking.clone().asked().next(now), Step::Wait(_)));
+    let refused = json!({ "type": "CaptureFailed", "code": "no", "at": now });
+    assert_eq!(taking.clone().payment(refused).next(now), Step::Done);
+    let captured = json!({ "type": "PaymentCaptured", "amount": money(), "at": now });
+    let taken = taking.payment(captured);
+    assert_eq!(taken.next(now), Step::RecordPaid);
+    let paid = taken.order(json!({ "type": "OrderPaid", "amount": money(), "at": now }));
+    assert_eq!(paid.next(now), Step::Done);
+    let refund_id = event_schemas::ids::RefundId::derive(&[b"refund"]);
+    let cancelling = waiting.order(json!({ "type": "OrderCancellationRequested",
+        "refund_id": refund_id, "reason": "why", "at": now }));
+    assert_eq!(cancelling.next(now), Step::ReleaseStock);
+    assert_eq!(cancelling.clone().released().next(now), Step::RequestVoid);
+    let voiding = json!({ "type": "VoidRequested", "cause": "cancelled", "at": now });
+    let voiding = cancelling.released().payment(voiding);
+    assert_eq!(voiding.next(now), Step::Void);
+    let voided = voiding.payment(json!({ "type": "PaymentVoided", "at": now }));
+    assert_eq!(voided.next(now), Step::RecordOrderCancelled);
 }
 
 #[test]

@@ -38,6 +38,7 @@ const TYPES: &[&str] = &[
     "LatePaymentFound",
     "OrderCancellationRequested",
     "OrderRefundRequested",
+    "FulfilmentShipped",
 ];
 
 /// When somebody looks after a checkout whose shopper shall pay: most have paid by then. A runner

@@ -8,7 +8,7 @@ use commands::{
 };
 use event_schemas::{
     ids::{CheckoutId, VariantId},
-    order::RefundLine,
+    order::{RefundLine, Restock},
 };
 
 use crate::shop::{Shop, Stock, gbp};
@@ -64,12 +64,12 @@ async fn some_units_can_be_refunded_and_the_rest_cancelled() {
     let line_id = shop.order(id).await.unwrap().lines[0].line_id;
     let (ctx, order_id) = (&shop.ctx.commands, order_id(id));
 
-    let new = refund(1250, vec![RefundLine { line_id, quantity: 1 }]);
+    let new = refund(1250, vec![RefundLine { line_id, quantity: 1, restock: Restock::Cancel }]);
     order::request_refund(ctx, &shop.intent("refund"), order_id, new).await.unwrap();
     shop.drain().await;
     assert_eq!(shop.stock(bar).await.allocated, 2);
     assert_eq!(shop.order(id).await.unwrap().refundable(), gbp(2500));
-    let too_many = refund(100, vec![RefundLine { line_id, quantity: 3 }]);
+    let too_many = refund(100, vec![RefundLine { line_id, quantity: 3, restock: Restock::Cancel }]);
     let refused = order::request_refund(ctx, &shop.intent("too many"), order_id, too_many).await;
     assert!(matches!(
         refused,
@@ -95,7 +95,7 @@ async fn a_refund_that_was_refused_frees_nothing_and_can_be_tried_again() {
     let id = paid(&shop, bar, 2).await;
     let line_id = shop.order(id).await.unwrap().lines[0].line_id;
     let (ctx, order_id) = (&shop.ctx.commands, order_id(id));
-    let new = || refund(1250, vec![RefundLine { line_id, quantity: 2 }]);
+    let new = || refund(1250, vec![RefundLine { line_id, quantity: 2, restock: Restock::Cancel }]);
 
     let intent = shop.intent("first");
     order::request_refund(ctx, &intent, order_id, new()).await.unwrap();

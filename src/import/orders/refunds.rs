@@ -3,7 +3,7 @@
 use commands::order::{self, NewAdjustment, NewRefund, Placed, RefundState};
 use event_schemas::{
     ids::OrderId,
-    order::{AdjustmentLine, RefundLine},
+    order::{AdjustmentLine, RefundLine, Restock},
 };
 use futures::FutureExt as _;
 
@@ -111,7 +111,11 @@ async fn request(
         .lines
         .iter()
         .map(|&(index, quantity)| {
-            Some(RefundLine { line_id: placed.lines.get(index)?.line_id, quantity })
+            Some(RefundLine {
+                line_id: placed.lines.get(index)?.line_id,
+                quantity,
+                restock: Restock::Cancel,
+            })
         })
         .collect();
     let lines = lines.ok_or_else(|| {

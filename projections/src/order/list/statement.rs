@@ -8,7 +8,8 @@ use super::{OrderBy, OrderCursor, OrderFilter, OrderKey, OrderSort, way::Search,
 /// Numbers that a search considers where it means other things as well: the last ones.
 const NUMBERS_MAX: i64 = 10_000;
 
-const COLUMNS: &str = "o.store_id, o.order_id, o.number, o.status, o.financial_status,
+const COLUMNS: &str =
+    "o.store_id, o.order_id, o.number, o.status, o.financial_status, o.fulfilment_status,
     o.total_minor, o.captured_minor, o.refunded_minor, o.currency, o.item_count,
     o.customer_reference, o.country, o.channel, o.checkout_id, o.payment_id, o.placed_at,
     o.updated_at, o.version";

@@ -18,13 +18,14 @@ $$;
 CREATE TEMP TABLE stock ON COMMIT DROP AS
 SELECT e.store_id, e.stream_id AS variant_id, e.position, e.event_type, part.location,
        e.payload ->> 'reservation_id' AS checkout, e.payload ->> 'order_id' AS order_id,
-       CASE WHEN e.event_type IN ('StockReceived', 'StockAdjusted') THEN part.units ELSE 0
-        END AS on_hand,
+       CASE WHEN e.event_type IN ('StockReceived', 'StockAdjusted') THEN part.units
+            WHEN e.event_type = 'StockShipped' THEN -part.units ELSE 0 END AS on_hand,
        CASE WHEN e.event_type = 'StockReserved' THEN part.units
             WHEN e.event_type IN ('StockReservationReleased', 'StockAllocated') THEN -part.units
             ELSE 0 END AS reserved,
        CASE WHEN e.event_type = 'StockAllocated' THEN part.units
-            WHEN e.event_type = 'StockDeallocated' THEN -part.units ELSE 0 END AS allocated
+            WHEN e.event_type IN ('StockDeallocated', 'StockShipped') THEN -part.units
+            ELSE 0 END AS allocated
   FROM log.events_json e
  CROSS JOIN LATERAL (
        SELECT e.payload ->> 'location',

@@ -48,11 +48,14 @@ const NUMBER_NOT_CLAIMED: &str = "
      WHERE e.category = 'order' AND e.event_type = 'OrderPlaced'
        AND k.stream_id IS DISTINCT FROM e.stream_id";
 
-/// `facts.sql` reads version 1.
+/// `facts.sql` reads version 1, and newer ones that say what it asks for in the same words.
 const UNKNOWN_SHAPE: &str = "
     SELECT format('%s has version %s: facts.sql must learn to read it', event_type, schema_version)
       FROM log.events
      WHERE schema_version <> 1 AND category IN ('stock_item', 'checkout', 'payment', 'order')
+       AND (event_type, schema_version) NOT IN (
+           ('StockReserved', 2), ('CheckoutStarted', 2), ('OrderConfirmed', 2),
+           ('OrderRefundRequested', 2))
      GROUP BY event_type, schema_version";
 
 /// A command is recorded once. The primary key alone does not say so: the time is part of it.

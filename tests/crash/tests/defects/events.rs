@@ -8,7 +8,8 @@ use event_schemas::{
     },
     ids::{CheckoutId, LineId, OrderId, PaymentId, ProductId, RefundId, VariantId},
     inventory::{
-        LocationQuantity, StockAllocated, StockItemEvent, StockReceived, StockReserved, StockSource,
+        LocationQuantity, PlaceChoice, StockAllocated, StockItemEvent, StockReceived,
+        StockReserved, StockSource,
     },
     money::{Currency, Money},
     order::{
@@ -95,7 +96,8 @@ pub(crate) fn received(variant: VariantId, quantity: u32) -> Forged {
 
 fn held(variant: VariantId, reservation_id: CheckoutId, quantity: u32, minutes: i64) -> Forged {
     let (until, at) = (from_now(minutes), from_now(0));
-    let held = StockReserved { reservation_id, parts: units(quantity), until, at };
+    let (parts, reason) = (units(quantity), PlaceChoice::FirstPlace);
+    let held = StockReserved { reservation_id, parts, reason, until, at };
     stock(variant, &StockItemEvent::Reserved(held))
 }
 
