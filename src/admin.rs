@@ -2,8 +2,10 @@
 
 pub mod analysts;
 pub mod log;
+pub mod money;
 pub mod parked;
 pub mod payments;
 pub mod projections;
 pub mod rebuild;
 pub mod vault;
+pub mod webhooks;

@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod access;
 
-pub use access::{Analysts, Connect, Grant, Payments, Vault, Vendor};
+pub use access::{
+    Analysts, Connect, Grant, Money, ParkedWebhooks, Payments, Vault, Vendor, Webhooks,
+};
 
 /// The store of the demo shop and of everything that names no other.
 pub const DEFAULT_STORE: &str = "demo";
@@ -141,6 +143,12 @@ pub enum Command {
     /// Stores' accounts at payment providers.
     #[command(subcommand)]
     Payments(Payments),
+    /// What payment providers send.
+    #[command(subcommand)]
+    Webhooks(Webhooks),
+    /// The audit of money and stock.
+    #[command(subcommand)]
+    Money(Money),
     /// Write data for other programs.
     #[command(subcommand)]
     Export(Export),

@@ -13,7 +13,7 @@ use crate::{
     keys,
 };
 
-/// Connections of a pool. All of `up`, its twelve pools and what the engine opens beside them, stay
+/// Connections of a pool. All of `up`, its fourteen pools and what the engine opens beside them, stay
 /// below the 100 of a default server, by a third; they open only under load.
 fn connections_max(role: Role) -> u32 {
     match role {
@@ -163,6 +163,12 @@ impl Database {
     /// The one connection of the journal of refusals: neither waits for the other, the commands
     /// and what is noted of those that were refused.
     pub fn journal(&self) -> PgPool {
+        pool::connect_lazy(self.options.clone(), Role::Writer, 1)
+    }
+
+    /// The one connection that stores what payment providers send: one statement after the other,
+    /// each with all that has come meanwhile.
+    pub fn ingest(&self) -> PgPool {
         pool::connect_lazy(self.options.clone(), Role::Writer, 1)
     }
 

@@ -9,6 +9,7 @@ use axum::{
 };
 use projections::{Lag, parked::Counts};
 use read_api::{CacheCounts, Reads};
+use sagas::inbox::Inbox;
 use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
@@ -44,6 +45,8 @@ pub struct Probed {
     pub pool: PgPool,
     /// Where the process answers queries.
     pub reads: Option<Reads>,
+    /// Where it takes what payment providers send.
+    pub inbox: Option<Inbox>,
 }
 
 /// Routes of the probes; open to everyone who can reach the address.
@@ -98,13 +101,13 @@ fn read_model(lag: projections::Lag) -> Dependency {
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, body = String, content_type = TEXT_FORMAT),
     (status = 503, description = "the database does not answer")))]
-async fn metrics(State(Probed { pool, reads }): State<Probed>) -> Response {
-    match projections::lag(&pool).await {
-        Ok(lags) => {
-            let text = gauges(&lags) + &counters(reads.as_ref());
+async fn metrics(State(Probed { pool, reads, inbox }): State<Probed>) -> Response {
+    match (projections::lag(&pool).await, webhooks(inbox.as_ref()).await) {
+        (Ok(lags), Ok(webhooks)) => {
+            let text = gauges(&lags) + &counters(reads.as_ref()) + &webhooks;
             ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
         }
-        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
@@ -142,6 +145,38 @@ fn counters(reads: Option<&Reads>) -> String {
          {name}{{outcome=\"hit\"}} {hits}\n\
          {name}{{outcome=\"miss\"}} {misses}\n"
     )
+}
+
+/// Of the inbox of payment providers, if the process takes what they send.
+async fn webhooks(inbox: Option<&Inbox>) -> Result<String, sqlx::Error> {
+    let Some(inbox) = inbox else { return Ok(String::new()) };
+    let totals = inbox.totals().await?;
+    #[expect(clippy::cast_precision_loss, reason = "numbers of the text format are floats")]
+    let gauges = [
+        (
+            "waiting",
+            "Events of payment providers that wait to be worked on.",
+            totals.waiting as f64,
+        ),
+        ("failed", "Of these, those that have failed before.", totals.failed as f64),
+        (
+            "parked",
+            "Events that have failed twelve times. Above 0, somebody has to look.",
+            totals.parked as f64,
+        ),
+        ("lag_seconds", "Age of the oldest event that waits.", totals.lag_seconds),
+    ];
+    let gauges = gauges.map(|(name, help, value)| {
+        let name = format!("conche_webhooks_{name}");
+        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+    });
+    let name = "conche_webhooks_refused_total";
+    let help = "Requests that were not taken for a provider's, by this process.";
+    let refused = inbox
+        .refused()
+        .map(|(why, count)| format!("{name}{{reason=\"{}\"}} {count}\n", why.name()));
+    let head = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
+    Ok(gauges.concat() + &head + &refused.concat())
 }
 
 fn gauges(lags: &[Lag]) -> String {

@@ -31,7 +31,8 @@ pub struct Door {
 pub fn both(door: Door, state: WriteState, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
     let ctx = &state.ctx.clone();
     let (write, write_document) = write_api::api().finish()?;
-    let probed = Probed { pool: probe, reads: Some(reads.clone()) };
+    let inbox = Some(state.inbox.clone());
+    let probed = Probed { pool: probe, reads: Some(reads.clone()), inbox };
     let (read, read_document) = read_api::router(reads)?;
     let router = write.with_state(state).merge(read);
     finish(door, ctx, router, openapi::merged(write_document, read_document), probed)
@@ -41,13 +42,13 @@ pub fn both(door: Door, state: WriteState, reads: Reads, probe: PgPool) -> anyho
 pub fn write(door: Door, state: WriteState, probe: PgPool) -> anyhow::Result<Router> {
     let ctx = &state.ctx.clone();
     let (router, document) = write_api::api().finish()?;
-    let probed = Probed { pool: probe, reads: None };
+    let probed = Probed { pool: probe, reads: None, inbox: Some(state.inbox.clone()) };
     finish(door, ctx, router.with_state(state), document, probed)
 }
 
 /// The query API alone.
 pub fn read(door: Door, ctx: &Ctx, reads: Reads, probe: PgPool) -> anyhow::Result<Router> {
-    let probed = Probed { pool: probe, reads: Some(reads.clone()) };
+    let probed = Probed { pool: probe, reads: Some(reads.clone()), inbox: None };
     let (router, document) = read_api::router(reads)?;
     finish(door, ctx, router, document, probed)
 }

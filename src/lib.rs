@@ -22,7 +22,10 @@ pub mod roles;
 pub mod telemetry;
 pub mod terminal;
 
-use config::{Analysts, Bench, Command, Config, Export, Import, Log, Place, Projections, Vault};
+use config::{
+    Analysts, Bench, Command, Config, Export, Import, Log, Money, Place, Projections, Vault,
+    Webhooks,
+};
 use database::{Database, data_dir};
 
 /// Open files of the process: its 4,096 live clients, and as many other connections and files.
@@ -97,6 +100,8 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
         }
         Command::Vault(Vault::Rotate) => admin::vault::rotate(place).await?,
         Command::Payments(ask) => admin::payments::run(place, ask).await?,
+        Command::Money(Money::Verify) => return admin::money::verify(place).await,
+        Command::Webhooks(Webhooks::Parked(ask)) => admin::webhooks::parked(place, ask).await?,
         Command::Export(Export::Analytics(export)) => export::run(place, export).await?,
         Command::Import(Import::Products(file)) => return import::products(place, file).await,
         Command::Import(Import::Orders(file)) => return import::orders(place, file).await,

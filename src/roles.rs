@@ -16,6 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 use uuid::Uuid;
+use vault::Vault;
 use write_api::WriteState;
 
 use crate::{
@@ -105,7 +106,7 @@ pub async fn up(place: &Place, up: &Up) -> anyhow::Result<()> {
     let vault = database.vault(place).await?;
     let saga = saga_ctx(&database, &ctx, Providers::of_accounts(vault.clone())).await?;
     let reads = add_reads(&mut tasks, &database, &up.reading, &ctx.engine).await?;
-    let write = WriteState::new(ctx.clone(), saga.clone(), vault);
+    let write = write_state(&mut tasks, &database, (&ctx, &saga), vault);
     let app = http::both(door, write, reads, database.probe())?;
     let address = serve(&mut tasks, up.listen.listen, app).await?;
     for projection in projections::ALL {
@@ -137,7 +138,7 @@ pub async fn write_api(place: &Place, listen: &Listen) -> anyhow::Result<()> {
     let door = door(&mut tasks, place, &database)?;
     let vault = database.vault(place).await?;
     let saga = saga_ctx(&database, &ctx, Providers::of_accounts(vault.clone())).await?;
-    let write = WriteState::new(ctx.clone(), saga, vault);
+    let write = write_state(&mut tasks, &database, (&ctx, &saga), vault);
     let app = http::write(door, write, database.probe())?;
     let address = serve(&mut tasks, listen.listen, app).await?;
     add_maintenance(&mut tasks, &database).await?;
@@ -194,6 +195,23 @@ fn door(tasks: &mut Tasks, place: &Place, database: &Database) -> anyhow::Result
     });
     let keys = keys::load(&data_dir(place))?;
     Ok(Door { keys, limits: Limits::default(), refusals })
+}
+
+/// What commands work with, with the task that stores what payment providers send. That ends by
+/// itself once nothing is served any more.
+fn write_state(
+    tasks: &mut Tasks,
+    database: &Database,
+    (ctx, saga): (&Ctx, &SagaCtx),
+    vault: Vault,
+) -> WriteState {
+    let (inbox, ingest) = sagas::inbox::inbox(saga.pool.clone());
+    let pool = database.ingest();
+    tasks.add(async move {
+        ingest.run(pool).await;
+        Ok(())
+    });
+    WriteState::new(ctx.clone(), saga.clone(), vault, inbox)
 }
 
 async fn serve(

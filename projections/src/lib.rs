@@ -25,6 +25,7 @@ pub mod follow;
 pub mod history;
 pub mod order;
 pub mod parked;
+pub mod payment;
 mod progress;
 mod rebuild;
 mod runner;
@@ -37,7 +38,8 @@ pub use rebuild::{
 pub use runner::{catch_up, run};
 
 /// Every projection of the program.
-pub const ALL: &[&Projection] = &[&catalog::PROJECTION, &order::PROJECTION, &analytics::PROJECTION];
+pub const ALL: &[&Projection] =
+    &[&catalog::PROJECTION, &order::PROJECTION, &analytics::PROJECTION, &payment::PROJECTION];
 
 /// The projection of a name such as `catalog`.
 pub fn find(name: &str) -> Option<&'static Projection> {

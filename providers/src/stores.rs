@@ -92,6 +92,17 @@ impl Providers {
         open.put(store_id, Open { account, provider: provider.clone() });
         Ok(provider)
     }
+
+    /// Stores that have an account of their own at a provider, which lists its events.
+    pub async fn stores(&self) -> Result<Vec<StoreId>, ProvidersError> {
+        match &self.0 {
+            Source::Everywhere(_) => Ok(vec![]),
+            Source::Accounts { vault, .. } => {
+                let stores = vault.stores_with_secret(SECRET_NAME).await;
+                stores.map_err(|error| ProvidersError::Unreadable { detail: error.to_string() })
+            }
+        }
+    }
 }
 
 impl From<PaymentProvider> for Providers {

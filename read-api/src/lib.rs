@@ -18,6 +18,7 @@ mod follower;
 mod inventory;
 mod live;
 mod order;
+mod payment;
 mod reader;
 mod reads;
 mod value;
@@ -39,6 +40,7 @@ pub fn api() -> Api<Reads> {
         .merge(catalog::api())
         .merge(inventory::api())
         .merge(order::api())
+        .merge(payment::api())
         .merge(analytics::api())
         .merge(events::api())
         .merge(live::api())

@@ -21,6 +21,7 @@ use sqlx::PgPool;
 
 mod attend;
 pub mod checkout;
+pub mod inbox;
 mod order_number;
 pub mod refund;
 pub mod runner;

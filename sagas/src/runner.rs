@@ -21,6 +21,7 @@ use tracing::{debug, error, warn};
 use crate::{
     DriveError, Next, SagaCtx,
     checkout::{drive_checkout, drive_payment, mark_stuck},
+    inbox,
     refund::drive_order,
 };
 
@@ -53,7 +54,11 @@ pub use tail::pass_over;
 /// step.
 pub async fn run(ctx: SagaCtx, shutdown: watch::Receiver<bool>) {
     let woken = Arc::new(Notify::new());
-    tokio::join!(follow(&ctx, &woken, shutdown.clone()), serve(&ctx, &woken, shutdown));
+    tokio::join!(
+        follow(&ctx, &woken, shutdown.clone()),
+        serve(&ctx, &woken, shutdown.clone()),
+        inbox::serve(&ctx, shutdown)
+    );
 }
 
 /// Turns events into work until told to stop.

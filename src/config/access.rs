@@ -11,6 +11,41 @@ pub enum Vault {
     Rotate,
 }
 
+/// What payment providers send.
+#[derive(Debug, Subcommand)]
+pub enum Webhooks {
+    /// Events that have failed twelve times and are not tried any more.
+    #[command(subcommand)]
+    Parked(ParkedWebhooks),
+}
+
+/// Events that have failed twelve times.
+#[derive(Debug, Subcommand)]
+pub enum ParkedWebhooks {
+    /// The oldest thousand: which, when, and why the last try failed.
+    List,
+    /// All there is about one.
+    Show {
+        /// The provider's id of the event.
+        event: String,
+    },
+    /// Try again, twelve times.
+    Redrive {
+        /// The provider's id of the event.
+        event: Option<String>,
+        /// All of them.
+        #[arg(long, conflicts_with = "event")]
+        all: bool,
+    },
+}
+
+/// The audit of money and stock.
+#[derive(Debug, Subcommand)]
+pub enum Money {
+    /// Replay the books and compare them with the providers'. Exits with 1 if anything is wrong.
+    Verify,
+}
+
 /// Who may read which store with SQL.
 #[derive(Debug, Subcommand)]
 pub enum Analysts {

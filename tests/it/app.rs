@@ -21,7 +21,7 @@ use event_schemas::ids::{ActorId, StoreId};
 use event_store::{Engine, pool, refusals};
 use providers::Providers;
 use read_api::{Reads, Sources};
-use sagas::{GRACE, SagaCtx};
+use sagas::{GRACE, SagaCtx, inbox::Ingest};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{sync::watch, task::JoinHandle};
@@ -124,6 +124,11 @@ fn keep_journal(journal: refusals::Journal, pool: PgPool) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "ends with the last clone of the app")]
+fn keep_inbox(ingest: Ingest, pool: PgPool) {
+    tokio::spawn(ingest.run(pool));
+}
+
+#[expect(clippy::disallowed_methods, reason = "ends with the last clone of the app")]
 fn follow(reads: Reads, wakeups: watch::Receiver<i64>, stop: watch::Receiver<bool>) {
     tokio::spawn(reads.follow(wakeups, stop));
 }
@@ -193,7 +198,9 @@ impl App {
             Providers::of_accounts(vault.clone()),
         );
         let saga = SagaCtx { grace: GRACE, ..saga };
-        let write = WriteState::new(ctx.clone(), saga.clone(), vault.clone());
+        let (inbox, ingest) = sagas::inbox::inbox(saga.pool.clone());
+        keep_inbox(ingest, pool::connect_lazy(options.clone(), pool::Role::Writer, 1));
+        let write = WriteState::new(ctx.clone(), saga.clone(), vault.clone(), inbox);
         App {
             router: conche::http::both(door, write, reads.clone(), probe).unwrap(),
             saga,

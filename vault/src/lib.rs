@@ -204,6 +204,16 @@ impl Vault {
         Ok(secret)
     }
 
+    /// Stores that have a secret of this name.
+    pub async fn stores_with_secret(&self, name: &str) -> Result<Vec<StoreId>, VaultError> {
+        let stores = sqlx::query_scalar!(
+            "SELECT store_id FROM vault.store_secrets WHERE name = $1 ORDER BY store_id",
+            name
+        );
+        let stores = stores.fetch_all(&self.pool).await?;
+        Ok(stores.into_iter().map(StoreId).collect())
+    }
+
     /// Forgets a secret of a store. Repeating changes nothing.
     pub async fn remove_secret(&self, store_id: StoreId, name: &str) -> Result<(), VaultError> {
         sqlx::query!(

@@ -5,7 +5,7 @@
 
 use api_kit::Api;
 use commands::Ctx;
-use sagas::SagaCtx;
+use sagas::{SagaCtx, inbox::Inbox};
 use vault::Vault;
 
 mod answer;
@@ -21,6 +21,7 @@ mod sender;
 mod shipping;
 mod store;
 mod tax;
+mod webhooks;
 
 pub use checkout::{Crowd, Driver};
 
@@ -35,12 +36,14 @@ pub struct WriteState {
     pub crowd: Crowd,
     /// Seals personal data before it becomes part of an event; credentials of stores.
     pub vault: Vault,
+    /// Takes what payment providers send.
+    pub inbox: Inbox,
 }
 
 impl WriteState {
     /// What the handlers of one process work with.
-    pub fn new(ctx: Ctx, saga: SagaCtx, vault: Vault) -> WriteState {
-        WriteState { ctx, driver: Driver::new(saga), crowd: Crowd::default(), vault }
+    pub fn new(ctx: Ctx, saga: SagaCtx, vault: Vault, inbox: Inbox) -> WriteState {
+        WriteState { ctx, driver: Driver::new(saga), crowd: Crowd::default(), vault, inbox }
     }
 }
 
@@ -56,6 +59,7 @@ pub fn api() -> Api<WriteState> {
         .merge(shipping::api())
         .merge(tax::api())
         .merge(store::api())
+        .merge(webhooks::api())
 }
 
 #[cfg(test)]

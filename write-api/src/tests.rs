@@ -49,8 +49,10 @@ fn app() -> (Router, String) {
     };
     let token = keys.issue(&request, noon());
     let vault = Vault::new(pool.clone(), MasterKeys::generate().0);
+    // Nobody stores what it takes.
+    let (inbox, _) = sagas::inbox::inbox(pool.clone());
     let saga = SagaCtx::new(ctx.clone(), pool, provider);
-    let router = router.with_state(WriteState::new(ctx, saga, vault));
+    let router = router.with_state(WriteState::new(ctx, saga, vault, inbox));
     (Edge::new(keys, noon, new_id).wrap(router), token)
 }
 

@@ -67,6 +67,18 @@ pub const CODES: &[Code] = &[
         "Use next or prev of a page of the same list and store, unchanged.",
     ),
     row(
+        "signature_invalid",
+        400,
+        "The signature does not fit",
+        "Sign the body as it is sent, with a webhook secret of the store.",
+    ),
+    row(
+        "timestamp_outside_tolerance",
+        400,
+        "The signature is too old",
+        "Sign within 300 seconds of sending, and set the clock.",
+    ),
+    row(
         "unauthenticated",
         401,
         "A valid token is needed",

@@ -28,6 +28,7 @@ mod amount;
 mod breaker;
 mod client;
 mod objects;
+pub mod signature;
 
 pub use account::{Account, AccountError, BASE_URL, SECRET_NAME};
 

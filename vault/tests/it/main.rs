@@ -114,6 +114,8 @@ async fn secrets_are_kept_per_store_and_name_and_stand_nowhere_in_the_clear() {
     assert_eq!(secret(&vault, other, "stripe.api_key").await, None);
     assert_eq!(secret(&vault, place.store_id, "stripe.webhook").await, None);
     assert!(!place.text_of_tables().await.contains("sk_test"));
+    let with = vault.stores_with_secret("stripe.api_key").await.unwrap();
+    assert_eq!(with, [place.store_id]);
     vault.remove_secret(place.store_id, "stripe.api_key").await.unwrap();
     assert_eq!(secret(&vault, place.store_id, "stripe.api_key").await, None);
 }

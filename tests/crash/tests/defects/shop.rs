@@ -192,8 +192,10 @@ impl Shop {
             process.clone(),
             PaymentProvider::Sandbox(Sandbox::default()),
         );
+        // Nobody sends anything.
+        let (inbox, _) = sagas::inbox::inbox(process.clone());
         let vault = Vault::new(keeper.clone(), MasterKeys::generate().0);
-        let write = WriteState::new(ctx.clone(), saga.clone(), vault);
+        let write = WriteState::new(ctx.clone(), saga.clone(), vault, inbox);
         Shop {
             token,
             journal: keep_journal(journal, pools[0].clone()),
