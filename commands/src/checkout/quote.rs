@@ -101,16 +101,17 @@ pub async fn start_payment(
     new: NewPayment,
 ) -> Result<Done, QuoteError> {
     let intent = of_journey(intent, checkout_id);
-    let (rules, checkout) = tokio::try_join!(
-        Rules::load(ctx, intent.store_id),
-        load(ctx, intent.store_id, checkout_id),
-    )?;
+    // On the heap, as what follows: whoever pays would carry it around.
+    let loading = async {
+        tokio::try_join!(Rules::load(ctx, intent.store_id), load(ctx, intent.store_id, checkout_id))
+    };
+    let (rules, checkout) = Box::pin(loading).await?;
     let expected_total = new.expected_total;
     let terms = Terms { expected_total, ..rules.terms() };
-    keep_coupons(ctx, &intent, checkout_id, (&checkout, &terms)).await?;
+    Box::pin(keep_coupons(ctx, &intent, checkout_id, (&checkout, &terms))).await?;
     let (payment_method, now, at) = (new.payment_method, ctx.now(), intent.at);
     let start = CheckoutCommand::StartPayment { checkout_id, payment_method, terms, now, at };
-    Ok(record(ctx, &intent, checkout_id, start).await?)
+    Ok(Box::pin(record(ctx, &intent, checkout_id, start)).await?)
 }
 
 /// A claim of a quote lapses with it; that of a payment must not.
