@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod access;
 
 pub use access::{
-    Analysts, Connect, Grant, Money, ParkedWebhooks, Payments, Vault, Vendor, Webhooks,
+    Analysts, Connect, Grant, Hidden, Money, ParkedWebhooks, Payments, Vault, Vendor, Webhooks,
 };
 
 /// The store of the demo shop and of everything that names no other.
@@ -78,31 +78,6 @@ pub struct Place {
     #[cfg(feature = "failpoints")]
     #[arg(long, env = "CRASH_AT", global = true, hide = true)]
     pub crash_at: Option<crate::crash::CrashAt>,
-}
-
-/// A setting that is not shown.
-#[derive(Clone)]
-pub struct Hidden(String);
-
-impl Hidden {
-    /// What was set.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Hidden(…)")
-    }
-}
-
-impl std::str::FromStr for Hidden {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Hidden, Self::Err> {
-        Ok(Hidden(text.to_owned()))
-    }
 }
 
 /// What to do.

@@ -112,7 +112,8 @@ impl Ledger {
     fn find(&mut self, first: Uuid, found: (&str, bool, Money), at: DateTime<Utc>) {
         let (reference, captured, money) = found;
         if let Some(transaction) = self.0.get_mut(&first) {
-            transaction.kind = if captured { "sale" } else { "authorisation" }.to_owned();
+            let kind = if captured { "sale" } else { "authorisation" };
+            kind.clone_into(&mut transaction.kind);
             transaction.amount_minor = money.amount_minor;
             money.currency.code().clone_into(&mut transaction.currency);
         }

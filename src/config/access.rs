@@ -115,3 +115,28 @@ pub enum Vendor {
     /// Stripe.
     Stripe,
 }
+
+/// A setting that is not shown.
+#[derive(Clone)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// What was set.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
+impl std::str::FromStr for Hidden {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Hidden, Self::Err> {
+        Ok(Hidden(text.to_owned()))
+    }
+}
