@@ -7,5 +7,6 @@ pub mod parked;
 pub mod payments;
 pub mod projections;
 pub mod rebuild;
+pub mod sagas;
 pub mod vault;
 pub mod webhooks;

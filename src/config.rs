@@ -6,10 +6,12 @@ use api_kit::Permission;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod access;
+mod trouble;
 
 pub use access::{
     Analysts, Connect, Grant, Hidden, Money, ParkedWebhooks, Payments, Vault, Vendor, Webhooks,
 };
+pub use trouble::{Parked, ParkedStream, Sagas};
 
 /// The store of the demo shop and of everything that names no other.
 pub const DEFAULT_STORE: &str = "demo";
@@ -112,6 +114,9 @@ pub enum Command {
     /// Who may read which store with SQL, in schema `analytics`.
     #[command(subcommand)]
     Analysts(Analysts),
+    /// Ask about the processes.
+    #[command(subcommand)]
+    Sagas(Sagas),
     /// Keys to personal data, and credentials of stores.
     #[command(subcommand)]
     Vault(Vault),
@@ -252,68 +257,6 @@ pub enum Projections {
     /// Streams a read model cannot go on with.
     #[command(subcommand)]
     Parked(Parked),
-}
-
-/// Streams a read model cannot go on with: an event of theirs cannot be applied, and what comes
-/// after it waits.
-#[derive(Debug, Subcommand)]
-pub enum Parked {
-    /// Which streams wait, how many events, and why.
-    List {
-        /// One read model; all of them if none is given.
-        #[arg(value_parser = read_model)]
-        name: Option<String>,
-        /// As one JSON object a line.
-        #[arg(long)]
-        json: bool,
-    },
-    /// The events that wait in a stream, with their payloads.
-    Show {
-        /// The stream.
-        #[command(flatten)]
-        which: ParkedStream,
-    },
-    /// Apply what waits, in order, as far as this program knows how. Exits with 1 if anything
-    /// still waits.
-    Retry {
-        /// One read model; all of them if none is given.
-        #[arg(value_parser = read_model)]
-        name: Option<String>,
-        /// One stream, such as `ord_01J…`; all that wait if none is given.
-        stream: Option<String>,
-        /// Slug of the store.
-        #[arg(long, value_parser = slug)]
-        store: Option<String>,
-    },
-    /// Leave the event that cannot be applied out of the read model for good, and go on with what
-    /// waits behind it. Who did it, when and why is kept.
-    Discard {
-        /// The stream.
-        #[command(flatten)]
-        which: ParkedStream,
-        /// Why the event may be left out.
-        #[arg(long)]
-        reason: String,
-        /// Who says so.
-        #[arg(long, env = "USER")]
-        by: String,
-        /// Leave out everything that waits, not the first event only.
-        #[arg(long)]
-        all: bool,
-    },
-}
-
-/// One stream.
-#[derive(Debug, Args)]
-pub struct ParkedStream {
-    /// Which read model: `catalog`, `orders` or `sales`.
-    #[arg(value_parser = read_model)]
-    pub name: String,
-    /// Which stream, such as `ord_01J…`.
-    pub stream: String,
-    /// Slug of the store, if several have one of this id.
-    #[arg(long, value_parser = slug)]
-    pub store: Option<String>,
 }
 
 /// Read and check the log.

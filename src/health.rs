@@ -9,7 +9,7 @@ use axum::{
 };
 use projections::{Lag, parked::Counts};
 use read_api::{CacheCounts, Reads};
-use sagas::inbox::Inbox;
+use sagas::{Backlog, inbox::Inbox};
 use serde::Serialize;
 use sqlx::PgPool;
 use utoipa::ToSchema;
@@ -97,18 +97,33 @@ fn read_model(lag: projections::Lag) -> Dependency {
     Dependency { name: lag.name.to_owned(), ready, detail }
 }
 
-/// How far the read models are, and how many answers were kept, in the text format of Prometheus.
+/// How far the read models are, whether processes are stuck, and how many answers were kept, in the
+/// text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, body = String, content_type = TEXT_FORMAT),
     (status = 503, description = "the database does not answer")))]
 async fn metrics(State(Probed { pool, reads, inbox }): State<Probed>) -> Response {
-    match (projections::lag(&pool).await, webhooks(inbox.as_ref()).await) {
-        (Ok(lags), Ok(webhooks)) => {
-            let text = gauges(&lags) + &counters(reads.as_ref()) + &webhooks;
+    let found =
+        tokio::try_join!(projections::lag(&pool), async { Ok(sagas::backlog(&pool).await?) });
+    match (found, webhooks(inbox.as_ref()).await) {
+        (Ok((lags, backlog)), Ok(webhooks)) => {
+            let text = gauges(&lags) + &processes(backlog) + &counters(reads.as_ref()) + &webhooks;
             ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response()
         }
         _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
+}
+
+fn processes(Backlog { stuck, overdue_seconds }: Backlog) -> String {
+    format!(
+        "# HELP conche_processes_stuck Checkouts, refunds and cancellations that fail again and \
+         again. Above 0, somebody has to look: `conche sagas stuck`.\n\
+         # TYPE conche_processes_stuck gauge\n\
+         conche_processes_stuck {stuck}\n\
+         # HELP conche_processes_overdue_seconds How late the process manager is.\n\
+         # TYPE conche_processes_overdue_seconds gauge\n\
+         conche_processes_overdue_seconds {overdue_seconds}\n"
+    )
 }
 
 /// What it is called there.

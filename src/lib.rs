@@ -23,7 +23,7 @@ pub mod telemetry;
 pub mod terminal;
 
 use config::{
-    Analysts, Bench, Command, Config, Export, Import, Log, Money, Place, Projections, Vault,
+    Analysts, Bench, Command, Config, Export, Import, Log, Money, Place, Projections, Sagas, Vault,
     Webhooks,
 };
 use database::{Database, data_dir};
@@ -98,6 +98,7 @@ async fn dispatch(config: Config) -> anyhow::Result<ExitCode> {
         Command::Analysts(ask) => {
             return as_owner(place, async |owner| analysts(owner, ask).await).await;
         }
+        Command::Sagas(Sagas::Stuck { json }) => return admin::sagas::stuck(place, *json).await,
         Command::Vault(Vault::Rotate) => admin::vault::rotate(place).await?,
         Command::Payments(ask) => admin::payments::run(place, ask).await?,
         Command::Money(Money::Verify) => return admin::money::verify(place).await,

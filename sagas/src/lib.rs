@@ -25,11 +25,13 @@ pub mod inbox;
 mod order_number;
 pub mod refund;
 pub mod runner;
+mod stuck;
 
 pub use attend::{Attended, attend_payment, client_secret};
 pub use checkout::{drive_checkout, drive_payment};
 pub use refund::drive_order;
 pub use runner::{drain, drive_to_rest, lease, pass_over, run};
+pub use stuck::{Backlog, StuckProcess, backlog, stuck};
 
 /// Shortest and longest wait before a provider is asked again: 1, 2, 4 … 60 s.
 const BACK_OFF_MIN: Duration = Duration::seconds(1);

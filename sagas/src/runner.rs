@@ -46,7 +46,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Failures in a row after which a checkout shows that it does not go on. With waits of 1, 2, 4 …
 /// seconds that is after about a minute. It is tried again nevertheless, once a minute.
-const STUCK_AFTER: i32 = 6;
+pub(crate) const STUCK_AFTER: i32 = 6;
 
 pub use tail::pass_over;
 

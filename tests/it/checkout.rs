@@ -180,6 +180,25 @@ fn a_time_out_is_looked_up_and_never_taken_for_a_refusal() {
 }
 
 #[test]
+fn a_bank_that_takes_its_time_is_waited_for() {
+    story(async |app: App| {
+        let product = app.product("Debit bar", 500, 1).await;
+        let checkout = app.begin(&product.variant_id, 1).await.text("/id");
+        let path = format!("/api/v1/checkouts/{checkout}/complete");
+        let slow = app.post(&path, &json!({ "payment_method": "sbx_bank_debit" })).await;
+        assert_eq!(slow.status, StatusCode::ACCEPTED, "{:#}", slow.body);
+        assert_eq!(slow.text("/status"), "payment_pending");
+        app.project().await;
+        app.wait(TimeDelta::minutes(1));
+        sagas::drain(&app.saga).await.unwrap();
+        let done = rests(&app, &checkout, "completed").await;
+        app.project().await;
+        let order = app.get(&format!("/api/v1/orders/{}", done.text("/order/id"))).await;
+        assert_eq!(order.text("/payments/0/status"), "captured", "{:#}", order.body);
+    });
+}
+
+#[test]
 fn money_that_comes_after_the_hold_ended_is_given_back() {
     story(async |app: App| {
         let product = app.product("Late bar", 500, 1).await;

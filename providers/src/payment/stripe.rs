@@ -35,8 +35,10 @@ pub use account::{Account, AccountError, BASE_URL, SECRET_NAME};
 use client::{Answer, Client};
 use objects::{Event, Intent, List, PAYMENT_KEY, REFUND_KEY, RefundObject, Status, read, time};
 
-/// Keys of a chain. Each costs Stripe an error that it saved; three in a row are an outage.
-const KEYS_MAX: u32 = 3;
+/// Keys of a chain. Each costs Stripe an error that it saved, and a chain that is used up leaves a
+/// payment open until Stripe forgets its keys, a day later: so it is longer than any outage that
+/// was seen, and short enough to be walked within the deadline.
+const KEYS_MAX: u32 = 10;
 
 /// Objects of a page, the most that Stripe gives.
 const PAGE: &str = "100";

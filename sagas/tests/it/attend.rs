@@ -76,7 +76,8 @@ async fn a_payment_still_processed_at_the_end_of_the_hold_ends_the_checkout_and_
     let id = shop.begin("begin", &[(bar, 1)]).await;
     let (intent, debit) = (shop.intent("pay"), "sbx_bank_debit".to_owned());
     let payment = checkout::NewPayment::by(debit);
-    checkout::start_payment(&shop.ctx.commands, &intent, id, payment).await.unwrap();
+    let paid = checkout::start_payment(&shop.ctx.commands, &intent, id, payment);
+    Box::pin(paid).await.unwrap();
     sagas::drive_checkout(&shop.ctx, shop.store_id, id).await.unwrap();
     assert_eq!(shop.payment(id, 1).await.status, PaymentStatus::Processing);
     // Nobody looks until it is too late, and then the money is there.

@@ -11,5 +11,6 @@ mod late;
 mod overtaken;
 mod refund;
 mod runner;
+mod schedules;
 mod shop;
 mod stock;

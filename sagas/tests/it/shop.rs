@@ -18,7 +18,7 @@ use domain::{
     inventory::Receipt,
 };
 use event_schemas::{
-    ids::{ActorId, CheckoutId, CommandId, OrderId, ProductId, StoreId, VariantId},
+    ids::{ActorId, CheckoutId, CommandId, OrderId, StoreId, VariantId},
     inventory::StockSource,
     metadata::{Actor, ActorKind},
     money::{Currency, Money},
@@ -52,6 +52,10 @@ pub(crate) fn gbp(amount_minor: i64) -> Money {
     Money { amount_minor, currency: Currency::GBP }
 }
 
+pub(crate) fn usd(amount_minor: i64) -> Money {
+    Money { amount_minor, currency: Currency::USD }
+}
+
 impl Shop {
     pub(crate) async fn new() -> Shop {
         let db = Db::new().await;
@@ -76,62 +80,16 @@ impl Shop {
 
     /// The intent of a shopper; the same name is the same request.
     pub(crate) fn intent(&self, name: &str) -> Intent {
-        let command_id = CommandId::derive(&[name.as_bytes()]);
-        Intent {
-            store_id: self.store_id,
-            actor: Actor { kind: ActorKind::User, id: ActorId::derive(&[b"shopper"]) },
-            command_id,
-            fingerprint: [7; 32],
-            correlation_id: name.to_owned(),
-            request_id: None,
-            expected: None,
-            at: self.now(),
-            priority: commands::Priority::Normal,
-            deadline: None,
-        }
+        intent(&self.ctx.commands, self.store_id, name)
     }
 
     /// A published product of one variant at 12.50 GBP, with that many units.
     pub(crate) async fn variant(&self, name: &str, units: u32) -> VariantId {
-        let intent = self.intent(&format!("create {name}"));
-        let (id, variant_id) =
-            (catalog::new_product_id(&intent), catalog::new_variant_id(&intent, 0));
-        let variant = NewVariant {
-            variant_id,
-            sku: Some(name.to_owned()),
-            barcode: None,
-            option_values: vec![],
-            weight_g: None,
-            price: Some(gbp(1250)),
-            compare_at: None,
-        };
-        let (handle, title) = (name.to_owned(), name.to_owned());
-        let product =
-            NewProduct { handle, title, variants: vec![variant], ..NewProduct::default() };
-        let commands = &self.ctx.commands;
-        catalog::create(commands, &intent, id, product).await.unwrap();
-        self.publish(name, id).await;
-        if units > 0 {
-            self.receive(name, variant_id, units).await;
-        }
-        variant_id
-    }
-
-    async fn publish(&self, name: &str, id: ProductId) {
-        let intent = self.intent(&format!("publish {name}"));
-        catalog::publish(&self.ctx.commands, &intent, id).await.unwrap();
+        product(&self.ctx.commands, self.store_id, (name, gbp(1250)), units).await
     }
 
     pub(crate) async fn receive(&self, name: &str, variant_id: VariantId, quantity: u32) {
-        let receipt = Receipt {
-            location: "main".to_owned(),
-            quantity,
-            source: StockSource::Opening,
-            unit_cost: None,
-            reference: None,
-        };
-        let intent = self.intent(&format!("receive {name} {quantity}"));
-        inventory::receive(&self.ctx.commands, &intent, variant_id, receipt).await.unwrap();
+        receive(&self.ctx.commands, self.store_id, (name, variant_id), quantity).await;
     }
 
     pub(crate) async fn stock(&self, variant_id: VariantId) -> Stock {
@@ -173,7 +131,7 @@ impl Shop {
         let token = providers::payment::sandbox::tokenise(card).unwrap().to_owned();
         let (commands, intent) = (&self.ctx.commands, self.intent(name));
         let payment = checkout::NewPayment::by(token);
-        match checkout::start_payment(commands, &intent, id, payment).await {
+        match Box::pin(checkout::start_payment(commands, &intent, id, payment)).await {
             Ok(done) => Ok(done.position),
             Err(checkout::QuoteError::Command(error)) => Err(error),
             Err(error) => panic!("{error}"),
@@ -248,6 +206,68 @@ impl Shop {
     pub(crate) fn calls_of(&self, call: &str) -> usize {
         self.calls().iter().filter(|noted| noted.starts_with(&format!("{call} "))).count()
     }
+}
+
+/// The intent of a shopper; the same name is the same request in a store.
+pub(crate) fn intent(ctx: &Ctx, store_id: StoreId, name: &str) -> Intent {
+    Intent {
+        store_id,
+        actor: Actor { kind: ActorKind::User, id: ActorId::derive(&[b"shopper"]) },
+        command_id: CommandId::derive(&[store_id.0.as_bytes(), name.as_bytes()]),
+        fingerprint: [7; 32],
+        correlation_id: name.to_owned(),
+        request_id: None,
+        expected: None,
+        at: ctx.now(),
+        priority: commands::Priority::Normal,
+        deadline: None,
+    }
+}
+
+/// A published product of one variant, with that many units.
+pub(crate) async fn product(
+    ctx: &Ctx,
+    store_id: StoreId,
+    (name, price): (&str, Money),
+    units: u32,
+) -> VariantId {
+    let create = intent(ctx, store_id, &format!("create {name}"));
+    let (id, variant_id) = (catalog::new_product_id(&create), catalog::new_variant_id(&create, 0));
+    let variant = NewVariant {
+        variant_id,
+        sku: Some(name.to_owned()),
+        barcode: None,
+        option_values: vec![],
+        weight_g: None,
+        price: Some(price),
+        compare_at: None,
+    };
+    let (handle, title) = (name.to_owned(), name.to_owned());
+    let product = NewProduct { handle, title, variants: vec![variant], ..NewProduct::default() };
+    catalog::create(ctx, &create, id, product).await.unwrap();
+    let publish = intent(ctx, store_id, &format!("publish {name}"));
+    catalog::publish(ctx, &publish, id).await.unwrap();
+    if units > 0 {
+        receive(ctx, store_id, (name, variant_id), units).await;
+    }
+    variant_id
+}
+
+async fn receive(
+    ctx: &Ctx,
+    store_id: StoreId,
+    (name, variant_id): (&str, VariantId),
+    quantity: u32,
+) {
+    let receipt = Receipt {
+        location: "main".to_owned(),
+        quantity,
+        source: StockSource::Opening,
+        unit_cost: None,
+        reference: None,
+    };
+    let intent = intent(ctx, store_id, &format!("receive {name} {quantity}"));
+    inventory::receive(ctx, &intent, variant_id, receipt).await.unwrap();
 }
 
 pub(crate) fn new_checkout(
