@@ -1,4 +1,4 @@
-//! The sales demo as one story: browse, add to the cart, see the stock fall live, pay, refund.
+//! The sales demo as one story: browse, add to the cart, see the stock fall live, pay, ship, refund.
 
 use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
@@ -59,17 +59,40 @@ fn a_shopper_browses_gathers_pays_and_sends_one_back_and_all_see_the_stock() {
         let bought = app.get(&format!("/api/v1/carts/{cart}")).await;
         assert_eq!(bought.text("/status"), "checked_out");
 
-        // One goes back, with its money, and can be sold again.
-        let line = json!([{ "line_id": shown.text("/lines/0/id"), "quantity": 1 }]);
-        let back = json!({ "lines": line, "reason": "a present too many" });
-        let refund = app.post(&format!("{order}/refunds"), &back).await;
-        assert_eq!(refund.status, StatusCode::ACCEPTED, "{:#}", refund.body);
-        sagas::drain(&app.saga).await.unwrap();
+        ships(&app, &order, &shown.text("/lines/0/id"), 3).await;
         let shown = app.seen(&order).await;
+        assert_eq!(shown.text("/fulfilment_status"), "delivered", "{:#}", shown.body);
+
+        // One goes back, with its money, and can be sold again.
+        let shown = sends_back(&app, &order, &shown.text("/lines/0/id")).await;
         assert_eq!(shown.text("/financial_status"), "partially_refunded", "{:#}", shown.body);
         assert_eq!(shown.body["refunded"]["amount_minor"], 450, "{:#}", shown.body);
         hears(&mut ear, 10).await;
     });
+}
+
+/// Packs so many units of a line, ships and delivers them.
+async fn ships(app: &App, order: &str, line: &str, quantity: u32) {
+    let lines = json!([{ "line_id": line, "quantity": quantity }]);
+    let parcels = format!("{order}/fulfilments");
+    let packed = app.post(&parcels, &json!({ "lines": lines })).await;
+    assert_eq!(packed.status, StatusCode::CREATED, "{:#}", packed.body);
+    let parcel = format!("{parcels}/{}", packed.text("/fulfilment_id"));
+    for what in ["ship", "deliver"] {
+        let told = app.post(&format!("{parcel}/{what}"), &json!({})).await;
+        assert_eq!(told.status, StatusCode::OK, "{:#}", told.body);
+        sagas::drain(&app.saga).await.unwrap();
+    }
+}
+
+/// Gives the money for one unit of a line back. The order then.
+async fn sends_back(app: &App, order: &str, line: &str) -> Answer {
+    let lines = json!([{ "line_id": line, "quantity": 1 }]);
+    let back = json!({ "lines": lines, "reason": "a present too many" });
+    let refund = app.post(&format!("{order}/refunds"), &back).await;
+    assert_eq!(refund.status, StatusCode::ACCEPTED, "{:#}", refund.body);
+    sagas::drain(&app.saga).await.unwrap();
+    app.seen(order).await
 }
 
 /// Listens until the feed of a product says that so many can be bought.

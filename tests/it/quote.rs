@@ -260,7 +260,9 @@ fn of_many_who_want_the_last_use_of_a_coupon_one_gets_it() {
         let (won, lost): (Vec<_>, Vec<_>) =
             answers.iter().partition(|(answer, _)| answer.status == StatusCode::OK);
         assert_eq!(won.len(), 1);
-        lost.iter().for_each(|(answer, _)| refused(answer, 409, "coupon_exhausted"));
+        for (answer, _) in &lost {
+            refused(answer, 409, "coupon_exhausted");
+        }
         let (quoted, winner) = won[0];
         assert_eq!(quoted.body["total"], gbp(900), "{:#}", quoted.body);
 
