@@ -103,8 +103,7 @@ fn read_model(lag: projections::Lag) -> Dependency {
     (status = 200, body = String, content_type = TEXT_FORMAT),
     (status = 503, description = "the database does not answer")))]
 async fn metrics(State(Probed { pool, reads, inbox }): State<Probed>) -> Response {
-    let found =
-        tokio::try_join!(projections::lag(&pool), async { Ok(sagas::backlog(&pool).await?) });
+    let found = tokio::try_join!(projections::lag(&pool), sagas::backlog(&pool));
     match (found, webhooks(inbox.as_ref()).await) {
         (Ok((lags, backlog)), Ok(webhooks)) => {
             let text = gauges(&lags) + &processes(backlog) + &counters(reads.as_ref()) + &webhooks;

@@ -92,7 +92,7 @@ async fn measure(program: &Program, arguments: &Arguments) -> anyhow::Result<()>
         let (samples, _) = closed.finish().await?;
         let counted = samples.iter().filter(|it| from < it.ended && it.ended <= through);
         let took: Vec<Duration> = counted.map(|sample| sample.took).collect();
-        let rate = count(took.len() as u64) / (through - from).as_secs_f64();
+        let rate = count(took.len() as u64) / through.saturating_sub(from).as_secs_f64();
         row(&mut out, &format!("{clients} shoppers"), rate, &Latency::of(took), 0)?;
     }
     last_units(&shop, arguments).await
@@ -226,8 +226,8 @@ impl Shop {
         self.ask(put, &format!("{checkout}/shipping"), &option).await?.ok("the shipping")?;
         let quoted = self.ask(post.clone(), &format!("{checkout}/quote"), &json!({})).await?;
         let total = quoted.ok("the quote")?["quote"]["total"].clone();
-        let card = json!({ "card_number": "4242424242424242" });
-        let pay = json!({ "payment": card, "expected_total": total });
+        let payment = json!({ "card_number": "4242424242424242" });
+        let pay = json!({ "payment": payment, "expected_total": total });
         let paid = self.ask(post, &format!("{checkout}/complete"), &pay).await?;
         let status = paid.ok("the payment")?["status"].clone();
         ensure!(status == "completed", "the checkout is {status}");

@@ -18,6 +18,7 @@ use event_schemas::{
     order::Channel,
 };
 use event_store::pool::Role;
+use providers::payment::{PaymentProvider, Sandbox};
 use sagas::{SagaCtx, drive_checkout};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinSet};
@@ -107,7 +108,8 @@ async fn with_roles(data_dir: &Path, shop: &Shop, spans: Spans) -> anyhow::Resul
     let ctx = roles::ctx(&place.database).await?;
     let (switch, stopped) = watch::channel(false);
     let mut beside = JoinSet::new();
-    let saga = roles::saga_ctx(&place.database, &ctx).await?;
+    let sandbox = PaymentProvider::Sandbox(Sandbox::default());
+    let saga = roles::saga_ctx(&place.database, &ctx, sandbox).await?;
     beside.spawn(sagas::run(saga.clone(), stopped.clone()));
     for projection in projections::ALL {
         let pool = place.database.pool(Role::Projector).await?;
