@@ -25,7 +25,7 @@ use event_schemas::{checkout::FailureCause, payment::PaymentAction, store::Captu
 
 use providers::payment::KEYS_KEPT;
 
-use crate::{ask_again_at, ask_again_within};
+use crate::{ANSWER_WITHIN, SLOW_ANSWER_WITHIN, ask_again_at, ask_again_within};
 
 mod back;
 mod coupons;
@@ -68,6 +68,10 @@ pub struct Situation {
     pub released: bool,
     /// The provider was asked since the process was taken up, without a clear answer.
     pub asked: bool,
+    /// The provider was asked since the process was taken up, and nothing is known.
+    pub silent: bool,
+    /// The payment was looked up since the process was taken up.
+    pub looked: bool,
     /// The provider was asked since the process was taken up, and knows of no such payment.
     pub absent: bool,
 }
@@ -195,18 +199,27 @@ fn pay(situation: &Situation, waiting: Waiting, now: DateTime<Utc>) -> Step {
             if waiting != Waiting::Action(action) {
                 return Step::RequireAction(action);
             }
-            let hold_end = hold_end(checkout);
-            extension(checkout, now).unwrap_or(Step::Wait(if checkout.extended {
-                hold_end
-            } else {
-                hold_end - EXTEND_AHEAD
-            }))
+            await_shopper(situation, now)
         }
         PaymentStatus::Authorised
         | PaymentStatus::CaptureRequested
         | PaymentStatus::Captured
         | PaymentStatus::CaptureFailed
         | PaymentStatus::VoidRequested => Step::RecordAuthorised,
+    }
+}
+
+/// The shopper has to do something. Before the hold ends the provider is asked whether they have:
+/// neither their return nor the provider's word of it is certain to arrive.
+fn await_shopper(situation: &Situation, now: DateTime<Utc>) -> Step {
+    let Situation { checkout, looked, .. } = situation;
+    let hold_end = hold_end(checkout);
+    let look_at = hold_end - EXTEND_AHEAD;
+    match extension(checkout, now) {
+        _ if now < look_at => Step::Wait(look_at),
+        _ if !looked => Step::LookUp,
+        Some(extend) => extend,
+        None => Step::Wait(hold_end),
     }
 }
 
@@ -250,6 +263,18 @@ fn ask(situation: &Situation, now: DateTime<Utc>) -> Step {
 /// a second time.
 pub(crate) fn is_forgotten(asked_at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
     asked_at.is_none_or(|asked_at| asked_at + (KEYS_KEPT - KEYS_MARGIN) <= now)
+}
+
+/// When the provider was asked, if it owes an answer for longer than it may take.
+pub(crate) fn unanswered_since(situation: &Situation, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let payment = &situation.payment;
+    let slow = payment.status == PaymentStatus::Processing || payment.has_pending_refund();
+    let patience = match (situation.silent, slow) {
+        (true, _) => ANSWER_WITHIN,
+        (false, true) => SLOW_ANSWER_WITHIN,
+        (false, false) => return None,
+    };
+    payment.asked_at.filter(|asked_at| *asked_at + patience <= now)
 }
 
 fn extension(checkout: &Checkout, now: DateTime<Utc>) -> Option<Step> {

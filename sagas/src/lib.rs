@@ -37,6 +37,15 @@ pub use stuck::{Backlog, StuckProcess, backlog, stuck};
 const BACK_OFF_MIN: Duration = Duration::seconds(1);
 const BACK_OFF_MAX: Duration = Duration::seconds(60);
 
+/// How long an answer of a provider may stay away before somebody has to look: outages are shorter,
+/// and what lasts longer (a key that was revoked, an account that was replaced) does not end by
+/// itself.
+pub const ANSWER_WITHIN: Duration = Duration::minutes(10);
+
+/// How long a provider may say that it is at it: bank debits and refunds, with weekends and
+/// holidays.
+pub const SLOW_ANSWER_WITHIN: Duration = Duration::days(14);
+
 /// How long a runner leaves a checkout to whoever began it or told it something, and carries it on
 /// themselves: longer than that takes, or both do the same work. After a crash the runner takes it
 /// up that much later.
@@ -114,6 +123,11 @@ impl Journey {
 pub enum Next {
     /// At that time, unless something happens to it before.
     At(DateTime<Utc>),
+    /// Soon: a provider was asked at that time, and has owed an answer for longer than it may take.
+    Unanswered {
+        /// When it was asked.
+        since: DateTime<Utc>,
+    },
     /// Not at all, unless something happens to it.
     Done,
 }
@@ -136,6 +150,12 @@ pub enum DriveError {
         step: &'static str,
         /// What was said.
         detail: String,
+    },
+    /// The provider owes an answer for longer than it may take.
+    #[error("the provider was asked at {since} and has not answered")]
+    Unanswered {
+        /// When it was asked.
+        since: DateTime<Utc>,
     },
     /// The log could not be read.
     #[error("event store failed")]
@@ -165,6 +185,7 @@ impl DriveError {
     pub(crate) fn step(&self) -> &'static str {
         match self {
             Self::Refused { step, .. } | Self::Failed { step, .. } => step,
+            Self::Unanswered { .. } => "answer",
             _ => "store",
         }
     }

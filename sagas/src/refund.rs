@@ -11,7 +11,7 @@
 //! `cancelling`, visibly, and can be asked for again. An order that was never paid is given up by
 //! its checkout and not here.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use commands::{
     inventory::{self, Receipt, Return, Shipment},
     order::{self, FulfilmentState, OrderCommand, OrderStatus, Placed, RefundState},
@@ -28,7 +28,8 @@ use fail::fail_point;
 use providers::payment::{PaymentError, Refund, RefundState as Answered, Refunded};
 
 use crate::{
-    DriveError, Journey, Next, SagaCtx, ask_again_at, ask_again_within,
+    ANSWER_WITHIN, BACK_OFF_MAX, DriveError, Journey, Next, SLOW_ANSWER_WITHIN, SagaCtx,
+    ask_again_within,
     checkout::{SLOW_LOOK_MAX, drive_checkout, is_forgotten, within_deadline},
 };
 
@@ -46,10 +47,13 @@ pub async fn drive_order(
     let undo = Undo { ctx, journey, order_id, order };
     // What left is one thing and what goes back another: neither waits for the other's troubles.
     let sent_off = undo.send_off().await;
-    let mut next = Next::Done;
+    let (mut next, mut failed) = (Next::Done, None);
     for (&refund_id, refund) in &undo.order.refunds {
         if refund.state == RefundState::Pending {
-            next = earlier(next, undo.refund(refund_id).await?);
+            match undo.refund(refund_id).await {
+                Ok(refunded) => next = earlier(next, refunded),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
     }
     // Read again: the refund of a cancellation may have gone through just now.
@@ -64,12 +68,13 @@ pub async fn drive_order(
         next = earlier(next, drive_checkout(ctx, store_id, journey.checkout_id).await?);
     }
     sent_off?;
-    Ok(next)
+    failed.map_or(Ok(next), Err)
 }
 
 fn earlier(one: Next, other: Next) -> Next {
     match (one, other) {
         (Next::Done, next) | (next, Next::Done) => next,
+        (next @ Next::Unanswered { .. }, _) | (_, next @ Next::Unanswered { .. }) => next,
         (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
     }
 }
@@ -115,11 +120,18 @@ impl Undo<'_> {
                 self.tell("fail_refund", refund_id, command).await?;
                 Ok(Next::Done)
             }
-            Sent::Unclear => Ok(Next::At(ask_again_at(refund.at, self.ctx.now()))),
-            Sent::Pending => {
-                Ok(Next::At(ask_again_within(refund.at, self.ctx.now(), SLOW_LOOK_MAX)))
-            }
+            Sent::Unclear => Ok(self.ask_again(refund.at, ANSWER_WITHIN, BACK_OFF_MAX)),
+            Sent::Pending => Ok(self.ask_again(refund.at, SLOW_ANSWER_WITHIN, SLOW_LOOK_MAX)),
         }
+    }
+
+    /// When to ask again for what was asked for then, and may take so long.
+    fn ask_again(&self, asked_at: DateTime<Utc>, patience: Duration, wait_max: Duration) -> Next {
+        let now = self.ctx.now();
+        if asked_at + patience <= now {
+            return Next::Unanswered { since: asked_at };
+        }
+        Next::At(ask_again_within(asked_at, now, wait_max))
     }
 
     /// Says that the order is cancelled, once nothing is left to give back.

@@ -169,7 +169,7 @@ pub async fn drive_to_rest(
     match next {
         Next::Done if loaded.state.phase.is_end() => work::remove(ctx, store_id, row).await?,
         Next::Done => {}
-        Next::At(_) => work::hand_over(ctx, store_id, row).await?,
+        Next::At(_) | Next::Unanswered { .. } => work::hand_over(ctx, store_id, row).await?,
     }
     Ok(loaded)
 }
@@ -186,6 +186,8 @@ async fn carry_out(ctx: &SagaCtx, work: Work) {
     let put = match result {
         Ok(Next::Done) => work::finish(ctx, &work).await,
         Ok(Next::At(due_at)) => work::reschedule(ctx, &work, due_at).await,
+        // Nothing went wrong here, but it does not go on, and nobody would see it.
+        Ok(Next::Unanswered { since }) => fail(ctx, &work, &DriveError::Unanswered { since }).await,
         // As after a crash: the lease has to end first.
         Err(DriveError::Stopped) => return,
         Err(error) => fail(ctx, &work, &error).await,

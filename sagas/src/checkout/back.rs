@@ -33,6 +33,7 @@ impl Drive<'_> {
         let at = self.at();
         let sent = refund::send_back(self.ctx, self.journey, back, at).await?;
         self.situation.asked = matches!(sent, refund::Sent::Unclear | refund::Sent::Pending);
+        self.situation.silent = sent == refund::Sent::Unclear;
         self.load_payment().await?;
         if let refund::Sent::Refused { code } = sent {
             return Err(DriveError::Refused { step: "refund", detail: code });

@@ -20,7 +20,7 @@ use event_schemas::{
 use event_store::Loaded;
 use fail::fail_point;
 
-use super::{Situation, Step, give_back, next};
+use super::{Situation, Step, give_back, next, unanswered_since};
 use crate::{DriveError, Journey, Next, SagaCtx, order_number};
 
 /// Steps of one drive. The longest way, with a compensation at its end, has about twenty.
@@ -128,7 +128,10 @@ impl<'a> Drive<'a> {
     ) -> Result<Next, DriveError> {
         for _ in 0..STEPS_MAX {
             match next(&self.situation, self.ctx.now()) {
-                Step::Wait(until) => return Ok(Next::At(until)),
+                Step::Wait(until) => {
+                    let since = unanswered_since(&self.situation, self.ctx.now());
+                    return Ok(since.map_or(Next::At(until), |since| Next::Unanswered { since }));
+                }
                 Step::Done => return Ok(Next::Done),
                 step => {
                     fail_point!("saga::before-step");
@@ -226,7 +229,10 @@ impl<'a> Drive<'a> {
             Step::ReserveStock => self.reserve_stock().await,
             Step::RequestPayment => self.request_payment().await,
             Step::Authorise | Step::ConfirmAction => self.ask_for_money(&step).await,
-            Step::LookUp => self.look_up().await,
+            Step::LookUp => {
+                self.situation.looked = true;
+                self.look_up().await
+            }
             Step::RecordNeverArrived => self.record_never_arrived().await,
             Step::RequireAction(action) => {
                 self.tell("action", |at| C::RequireAction { attempt, action, at }).await

@@ -148,6 +148,7 @@ impl Drive<'_> {
 
     async fn outcome_unknown(&mut self, call: ProviderCall) -> Result<(), DriveError> {
         self.situation.asked = true;
+        self.situation.silent = true;
         if self.situation.payment.unknown == Some(call) {
             return Ok(());
         }

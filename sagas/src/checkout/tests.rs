@@ -150,6 +150,11 @@ impl Story {
         self
     }
 
+    fn looked(mut self) -> Story {
+        self.0.looked = true;
+        self
+    }
+
     fn released(mut self) -> Story {
         self.0.released = true;
         self
@@ -242,10 +247,21 @@ fn a_required_action_is_shown_and_waited_for() {
         "type": "CheckoutActionRequired", "attempt": 1, "action": "three_d_secure", "at": now,
     }));
     assert_eq!(shown.next(now), Step::Wait(minute(14)));
-    assert_eq!(shown.next(minute(14)), Step::ExtendHold(minute(30)));
-    let extended = shown
+    // The shopper may have done it, and nobody said so.
+    assert_eq!(shown.next(minute(14)), Step::LookUp);
+    let looked = shown.looked();
+    assert_eq!(looked.next(minute(14)), Step::ExtendHold(minute(30)));
+    let extended = looked
         .checkout(json!({ "type": "CheckoutHoldExtended", "until": minute(30), "at": minute(14) }));
-    assert_eq!(extended.next(minute(14)), Step::Wait(minute(30)));
+    assert_eq!(extended.next(minute(14)), Step::Wait(minute(29)));
+    assert_eq!(extended.next(minute(29)), Step::Wait(minute(30)));
+    let (mut again, done) = (extended.clone(), minute(29));
+    again.0.looked = false;
+    assert_eq!(again.next(done), Step::LookUp);
+    let done = again.payment(json!({
+        "type": "PaymentAuthorised", "provider_reference": "ref", "amount": money(), "at": done,
+    }));
+    assert_eq!(done.next(minute(29)), Step::RecordAuthorised);
     assert_eq!(extended.next(minute(30)), Step::Compensate(FailureCause::Expired));
     let answered = extended
         .payment(json!({ "type": "PaymentActionAnswered", "answer": "pass", "at": minute(14) }));
@@ -337,6 +353,22 @@ fn a_payment_of_unknown_fate_is_looked_up_before_the_end() {
         "type": "PaymentAuthorised", "provider_reference": "ref", "amount": money(), "at": now,
     }));
     assert_eq!(paid.next(now), Step::RequestVoid);
+}
+
+#[test]
+fn an_answer_that_stays_away_is_owed_from_some_time_on() {
+    let mut story = Story::unclear().undone_for(&FailureCause::Expired).released().asked();
+    let (asked_at, late) = (minute(1), minute(1) + ANSWER_WITHIN);
+    assert_eq!(unanswered_since(&story.0, late), None, "it was not asked just now");
+    story.0.silent = true;
+    assert_eq!(unanswered_since(&story.0, late - Duration::seconds(1)), None);
+    assert_eq!(unanswered_since(&story.0, late), Some(asked_at));
+    // A bank takes its time, and says so.
+    let slow = Story::requested().payment(
+        json!({ "type": "PaymentProcessing", "provider_reference": "ref", "at": asked_at }),
+    );
+    assert_eq!(unanswered_since(&slow.0, late), None);
+    assert_eq!(unanswered_since(&slow.0, asked_at + SLOW_ANSWER_WITHIN), Some(asked_at));
 }
 
 #[test]

@@ -46,6 +46,7 @@ async fn buy(shop: &Shop, token: &str, effects: u32) -> (Ending, bool) {
             Ok(Next::Done) => return (ending(shop, id, bar, (head, calls)).await, lived),
             // Nobody pays a second time: the hold runs out.
             Ok(Next::At(at)) => shop.advance(at - shop.now()),
+            Ok(Next::Unanswered { .. }) => panic!("the sandbox answers"),
             Err(DriveError::Stopped) => {
                 lived = false;
                 ctx = shop.ctx.clone();

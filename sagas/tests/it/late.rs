@@ -7,7 +7,11 @@ use commands::{
     payment::PaymentStatus,
 };
 use event_schemas::checkout::FailureCause;
-use sagas::checkout::EXTENSION;
+use providers::payment::{
+    PaymentProvider,
+    stripe::{Account, Stripe},
+};
+use sagas::{SagaCtx, checkout::EXTENSION};
 
 use crate::shop::{Shop, Stock};
 
@@ -134,4 +138,38 @@ async fn a_checkout_fails_only_when_the_fate_of_its_payment_is_known() {
     assert_eq!(shop.status(id).await, CheckoutStatus::Failed);
     assert_eq!(shop.payment(id, 2).await.status, PaymentStatus::Voided);
     assert_eq!((shop.calls_of("capture"), shop.orders().await.len()), (0, 0));
+}
+
+/// A key that was revoked, say: the provider answers nobody, and does not begin to by itself.
+#[tokio::test]
+async fn a_provider_that_never_answers_is_seen_by_a_person() {
+    let shop = Shop::new().await;
+    let bar = shop.variant("bar", 1).await;
+    let nobody = Account {
+        secret_key: "sk_test_nobody".to_owned(),
+        publishable_key: None,
+        webhook_secrets: vec![],
+        // Nothing listens on the port that discards.
+        base_url: Some("http://127.0.0.1:9".to_owned()),
+    };
+    let stripe = PaymentProvider::Stripe(Stripe::new(&nobody).unwrap());
+    let ctx = SagaCtx { payments: stripe.into(), ..shop.ctx.clone() };
+    let id = shop.try_begin("begin", &[(bar, 1)], Some("pm_card_visa")).await.unwrap();
+    sagas::drain(&ctx).await.unwrap();
+    assert_eq!(shop.status(id).await, CheckoutStatus::PaymentPending);
+    let watch = async |minutes: i64| {
+        for _ in 0..minutes {
+            shop.advance(Duration::minutes(1));
+            sagas::drain(&ctx).await.unwrap();
+        }
+        sagas::stuck(&shop.db.process).await.unwrap()
+    };
+
+    assert_eq!(watch(9).await, []);
+    let stuck = watch(8).await;
+    assert_eq!(stuck.len(), 1);
+    assert!(stuck[0].last_error.as_ref().unwrap().contains("has not answered"), "{stuck:?}");
+    assert_eq!(sagas::backlog(&shop.db.process).await.unwrap().stuck, 1);
+    let checkout = checkout::load(&shop.ctx.commands, shop.store_id, id).await.unwrap().state;
+    assert_eq!(checkout.stuck.unwrap().step, "answer");
 }

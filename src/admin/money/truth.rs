@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Duration, Utc};
+use domain::payment::{PaymentRefund, PaymentRefundState};
 use event_schemas::ids::{PaymentId, StoreId};
 use providers::payment::{PaymentProvider, Statement};
-use sagas::SagaCtx;
+use sagas::{ANSWER_WITHIN, SLOW_ANSWER_WITHIN, SagaCtx};
 
 use super::{
     Verdict,
@@ -74,6 +75,13 @@ async fn statements(
 /// Compares what we say with what they say.
 fn weigh(ours: &Ours<'_>, theirs: &[Statement], now: DateTime<Utc>, verdict: &mut Verdict) {
     let mut open = ours.clone();
+    for (id, paid) in ours {
+        for (refund_id, refund) in paid.state.refunds.iter().filter(|(_, it)| is_late(it, now)) {
+            let asked_at = refund.asked_at;
+            let late = format!("payment {id}: refund {refund_id} is open since {asked_at}");
+            verdict.findings.push(late);
+        }
+    }
     for statement in theirs {
         let key = statement.key.as_deref().and_then(|key| key.parse::<PaymentId>().ok());
         // Somebody else's: the account serves other shops, too.
@@ -121,15 +129,28 @@ fn weigh(ours: &Ours<'_>, theirs: &[Statement], now: DateTime<Utc>, verdict: &mu
 
 /// Whether something is happening to it, or may be: both books are right, at different times.
 fn is_moving(paid: &Paid, now: DateTime<Utc>) -> bool {
-    now - MOVING < paid.last || paid.state.has_open_refund() || paid.state.is_awaited()
+    let mut refunds = paid.state.refunds.values();
+    let refunding = refunds.any(|refund| refund.state.is_open() && !is_late(refund, now));
+    now - MOVING < paid.last || refunding || paid.state.is_awaited()
+}
+
+/// Whether a refund is open for longer than a provider may take.
+fn is_late(refund: &PaymentRefund, now: DateTime<Utc>) -> bool {
+    let patience = match refund.state {
+        PaymentRefundState::Requested => ANSWER_WITHIN,
+        PaymentRefundState::Pending { .. } => SLOW_ANSWER_WITHIN,
+        PaymentRefundState::Succeeded | PaymentRefundState::Failed { .. } => return false,
+    };
+    refund.asked_at + patience <= now
 }
 
 #[cfg(test)]
 mod tests {
     use cqrs_es::Aggregate as _;
     use event_schemas::{
+        ids::RefundId,
         money::{Currency, Money},
-        payment::{PaymentCaptured, PaymentEvent},
+        payment::{PaymentCaptured, PaymentEvent, RefundPending, RefundRequested},
     };
 
     use super::*;
@@ -194,6 +215,27 @@ mod tests {
         ] {
             let findings = findings(&[("a", &ours)], &theirs);
             assert!(findings.len() == 1 && findings[0].contains(found), "{found}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_is_under_way_for_as_long_as_a_provider_may_take() {
+        let refunding = |ago: Duration, pending: bool| {
+            let (mut paid, at) = (paid(700), noon() - ago);
+            let (refund_id, amount) = (RefundId::derive(&[b"refund"]), money(100));
+            let requested = RefundRequested { refund_id, amount, reason: String::new(), at };
+            paid.state.apply(PaymentEvent::RefundRequested(requested));
+            if pending {
+                let provider_reference = "re_1".to_owned();
+                let pending = RefundPending { refund_id, provider_reference, at };
+                paid.state.apply(PaymentEvent::RefundPending(pending));
+            }
+            findings(&[("a", &paid)], &[statement("a", 700, if pending { 100 } else { 0 })])
+        };
+        for (ago, pending) in [(ANSWER_WITHIN, false), (SLOW_ANSWER_WITHIN, true)] {
+            assert!(refunding(ago - Duration::seconds(1), pending).is_empty());
+            let found = refunding(ago, pending);
+            assert!(found.len() == 1 && found[0].contains("is open since"), "{found:?}");
         }
     }
 

@@ -272,6 +272,7 @@ impl Play {
             };
             self.due[process] = match driven {
                 Ok(Next::Done) => None,
+                Ok(Next::Unanswered { .. }) => Some(self.now() + Duration::minutes(1)),
                 Ok(Next::At(at)) => Some(at.max(self.now() + Duration::seconds(1))),
                 Err(DriveError::Stopped) => {
                     self.tally.deaths += 1;
@@ -300,6 +301,7 @@ impl Play {
             next = match (next, one) {
                 (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
                 (Next::Done, next) | (next, Next::Done) => next,
+                (next @ Next::Unanswered { .. }, _) | (_, next @ Next::Unanswered { .. }) => next,
             };
         }
         Ok(next)
