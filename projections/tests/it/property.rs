@@ -5,7 +5,8 @@ use std::cell::Cell;
 
 use event_store::Recorded;
 use projections::{
-    Projection, ProjectionError, analytics, catalog, catch_up, order, parked, rebuild, verify,
+    Projection, ProjectionError, analytics, catalog, catch_up, order, parked, payment as ledger,
+    rebuild, verify,
 };
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
@@ -124,7 +125,7 @@ async fn whatever_is_parked_and_comes_later_the_tables_are_what_a_replay_says() 
 }
 
 /// Passes over one event in five that does not begin a stream.
-static FORGETFUL: [Projection; 3] = [
+static FORGETFUL: [Projection; 4] = [
     Projection {
         apply: |conn, batch| Box::pin(forget(&catalog::PROJECTION, conn, batch)),
         ..catalog::PROJECTION
@@ -136,6 +137,10 @@ static FORGETFUL: [Projection; 3] = [
     Projection {
         apply: |conn, batch| Box::pin(forget(&analytics::PROJECTION, conn, batch)),
         ..analytics::PROJECTION
+    },
+    Projection {
+        apply: |conn, batch| Box::pin(forget(&ledger::PROJECTION, conn, batch)),
+        ..ledger::PROJECTION
     },
 ];
 

@@ -14,7 +14,7 @@ use event_schemas::{
     order::{Channel, Charge, ChargeKind, OrderLine, OrderPlaced},
 };
 use event_store::{Engine, NewEvent, Recorded, StreamKey, Unit};
-use projections::{Projection, ProjectionError, analytics, catalog, order};
+use projections::{Projection, ProjectionError, analytics, catalog, order, payment as ledger};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -67,7 +67,7 @@ pub(crate) fn next(projection: &'static Projection) -> &'static Projection {
     of(projection.name).expect("every projection stands below")
 }
 
-static NEXT: [Projection; 3] = [
+static NEXT: [Projection; 4] = [
     Projection {
         apply: |conn, batch| Box::pin(apply_known(&catalog::PROJECTION, conn, batch)),
         ..catalog::PROJECTION
@@ -79,6 +79,10 @@ static NEXT: [Projection; 3] = [
     Projection {
         apply: |conn, batch| Box::pin(apply_known(&analytics::PROJECTION, conn, batch)),
         ..analytics::PROJECTION
+    },
+    Projection {
+        apply: |conn, batch| Box::pin(apply_known(&ledger::PROJECTION, conn, batch)),
+        ..ledger::PROJECTION
     },
 ];
 

@@ -55,7 +55,8 @@ const UNKNOWN_SHAPE: &str = "
      WHERE schema_version <> 1 AND category IN ('stock_item', 'checkout', 'payment', 'order')
        AND (event_type, schema_version) NOT IN (
            ('StockReserved', 2), ('CheckoutStarted', 2), ('OrderConfirmed', 2),
-           ('OrderRefundRequested', 2))
+           ('OrderRefundRequested', 2), ('OrderPlaced', 2), ('PaymentAuthorised', 2),
+           ('PaymentActionRequired', 2), ('CheckoutActionRequired', 2))
      GROUP BY event_type, schema_version";
 
 /// A command is recorded once. The primary key alone does not say so: the time is part of it.
