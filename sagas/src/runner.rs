@@ -131,7 +131,7 @@ async fn serve(ctx: &SagaCtx, woken: &Notify, mut shutdown: watch::Receiver<bool
 pub async fn drain(ctx: &SagaCtx) -> Result<u64, DriveError> {
     let mut driven = 0;
     loop {
-        while tail::step(ctx).await?.more {}
+        while tail::step_in_turn(ctx).await?.more {}
         let claimed = work::claim(ctx, WORKERS_MAX).await?;
         if claimed.is_empty() {
             return Ok(driven);

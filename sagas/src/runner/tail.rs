@@ -13,7 +13,7 @@ use event_store::{
     read::{self, Filter},
 };
 use fail::fail_point;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::work::Process;
@@ -71,6 +71,21 @@ pub(super) async fn step(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
         tx.rollback().await?;
         return Ok(Tailed { armed: false, more: false });
     };
+    read_on(ctx, tx, position).await
+}
+
+/// As [`step`], after whoever is at it: when this returns, what was in the log before is seen to.
+pub(super) async fn step_in_turn(ctx: &SagaCtx) -> Result<Tailed, DriveError> {
+    let mut tx = ctx.pool.begin().await?;
+    let position = lock_checkpoint(&mut tx, CHECKPOINT).await?;
+    read_on(ctx, tx, position).await
+}
+
+async fn read_on(
+    ctx: &SagaCtx,
+    mut tx: Transaction<'_, Postgres>,
+    position: i64,
+) -> Result<Tailed, DriveError> {
     let filter = Filter { categories: CATEGORIES, types: TYPES };
     let read = read::read_after_filtered(&mut tx, position, WINDOW, filter).await?;
     let woken = woken(&read.events);
