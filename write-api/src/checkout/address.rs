@@ -40,9 +40,14 @@ const POSTCODE_CHARS_MAX: usize = 16;
 /// Characters of a part of a country, in ISO 3166-2 behind the hyphen.
 const REGION_CHARS_MAX: usize = 3;
 
-/// Characters of a postcode that name a district and no house, except in the United Kingdom, where
-/// it is all but the last three.
+/// Characters of a postcode that name a district and no house, except in the United Kingdom.
 const DISTRICT_CHARS: usize = 3;
+
+/// Characters of a British postcode behind its district: a digit and two letters.
+const INWARD_CHARS: usize = 3;
+
+/// Characters of the district of a British postcode.
+const OUTWARD_CHARS: std::ops::RangeInclusive<usize> = 2..=4;
 
 /// Where a purchase goes, and to whom.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
@@ -221,13 +226,25 @@ impl AddressBody {
     fn district(&self) -> Option<String> {
         let code: Vec<char> =
             self.postcode.as_ref()?.chars().filter(char::is_ascii_alphanumeric).collect();
+        // Never all of it: there are codes of three characters.
         let chars = match self.country.as_str() {
-            "GB" => code.len().saturating_sub(DISTRICT_CHARS),
-            _ => DISTRICT_CHARS,
+            "GB" => outward(&code)?,
+            _ => DISTRICT_CHARS.min(code.len().saturating_sub(1)),
         };
         let district: String = code.iter().take(chars).collect();
         (!district.is_empty()).then_some(district)
     }
+}
+
+/// Characters of the district, if it is written as a British postcode is. Who knows what else stands
+/// in the field if not.
+fn outward(code: &[char]) -> Option<usize> {
+    let chars = code.len().checked_sub(INWARD_CHARS)?;
+    let (district, inward) = code.split_at(chars);
+    let shaped = district.first()?.is_ascii_alphabetic()
+        && inward[0].is_ascii_digit()
+        && inward[1..].iter().all(char::is_ascii_alphabetic);
+    (shaped && OUTWARD_CHARS.contains(&chars)).then_some(chars)
 }
 
 /// Whether a message could be sent there. Only sending one shows that it arrives.
@@ -283,7 +300,10 @@ mod tests {
         assert_eq!(district("GB", Some("sw1a1aa")).as_deref(), Some("SW1A"));
         assert_eq!(district("US", Some("94103-1234")).as_deref(), Some("941"));
         assert_eq!(district("IE", None), None);
-        assert_eq!(district("GB", Some("1A")), None);
+        assert_eq!(district("IS", Some("101")).as_deref(), Some("10"), "not the whole code");
+        for odd in ["1A", "YO1 7AA 12B", "YO17AA FLAT 4", "Y 7AA", "YO1 777", "12AB 7AA"] {
+            assert_eq!(district("GB", Some(odd)), None, "{odd}");
+        }
     }
 
     #[test]
