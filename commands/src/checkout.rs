@@ -1,9 +1,9 @@
 //! Checkouts: begin, pay, answer, give up; see how far one is.
 
 pub use domain::checkout::{
-    ATTEMPTS_MAX, BeginCheckout, CONFIRM_WITH_PROVIDER, Checkout, CheckoutCommand, CheckoutError,
-    Decline, Destination, PaymentAttempt, Phase, Requirement, Stuck, Terms, Waiting, order_id,
-    payment_id,
+    ATTEMPTS_MAX, BeginCheckout, CHANGES_MAX, CONFIRM_WITH_PROVIDER, Checkout, CheckoutCommand,
+    CheckoutError, Decline, Destination, HOLD_EXTENSION, PaymentAttempt, Phase, Requirement, Stuck,
+    Terms, Waiting, order_id, payment_id,
 };
 use event_schemas::{
     ids::{CheckoutId, StoreId},
@@ -18,18 +18,18 @@ use crate::{
 };
 
 mod begin;
+mod pay;
 mod quote;
 mod stock;
+mod uses;
 mod view;
 
 pub use begin::{
     BeginError, Begun, HOLD, IMPORT_LINES_MAX, IMPORT_QUANTITY_MAX, LINES_MAX, LineError,
     LineProblem, NewCheckout, NewLine, QUANTITY_MAX, begin, new_checkout_id,
 };
-pub use quote::{
-    NewPayment, QUOTE_TTL, QuoteError, choose_shipping, preview, quote, shipping_options,
-    start_payment,
-};
+pub use pay::{NewPayment, start_payment};
+pub use quote::{QUOTE_TTL, QuoteError, choose_shipping, preview, quote, shipping_options};
 pub use stock::shortages;
 pub use view::{CheckoutStatus, CheckoutView, current, settled};
 

@@ -1,7 +1,7 @@
 //! Checkouts: one attempt to buy, step by step. The stream of a checkout is the record of its
 //! process: whoever carries the process out asks it what comes next and tells it what happened.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use event_schemas::{
     checkout::FailureCause,
     ids::{CartId, CheckoutId, OrderId, PaymentId},
@@ -25,6 +25,18 @@ pub use state::{Checkout, Decline, PaymentAttempt, Phase, Stuck, Waiting};
 
 /// Attempts to pay in one checkout: a shopper has a few cards, a card tester has thousands.
 pub const ATTEMPTS_MAX: u32 = 10;
+
+/// Addresses, ways to send and quotes of one checkout: a quote has every line, so that some hundred
+/// of them are as much as can be read at once.
+pub const CHANGES_MAX: u32 = 100;
+
+/// By how much a hold is extended, once, while a payment is under way.
+pub const HOLD_EXTENSION: Duration = Duration::minutes(15);
+
+/// How long after the end of its hold a payment's claim on a coupon lapses: the process ends a
+/// checkout with its hold, and is back within a day if it was away. So no claim outlives its
+/// checkout for ever, and none lapses before.
+pub const CLAIM_AFTER_HOLD: Duration = Duration::days(1);
 
 /// Longest token of a card, in characters.
 pub const PAYMENT_METHOD_CHARS_MAX: usize = 255;
@@ -197,6 +209,9 @@ pub enum CheckoutError {
     /// Too many means of payment were tried.
     #[error("at most {ATTEMPTS_MAX} payments can be tried")]
     TooManyAttempts,
+    /// Addresses, ways to send and quotes were changed again and again.
+    #[error("at most {CHANGES_MAX} addresses, ways to send and quotes")]
+    TooManyChanges,
     /// Something has to be known before.
     #[error("address, carriage or quote are missing")]
     Incomplete {

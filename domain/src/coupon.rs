@@ -49,12 +49,23 @@ pub enum CouponCommand {
     Define(Box<NewCoupon>),
     /// Ends that. Uses that are claimed stay.
     Disable { at: DateTime<Utc> },
-    /// A checkout counts on it; a claim again replaces the one before.
+    /// A checkout counts on it. A claim again may make the one before last longer, never shorter.
     Claim(Box<Claim>),
-    /// That checkout became an order. Cannot be refused any more.
-    Commit { checkout_id: CheckoutId, at: DateTime<Utc> },
+    /// That checkout became an order. A use that was given is counted, whatever became of its
+    /// claim; a repeat must have the same command id.
+    Commit {
+        checkout_id: CheckoutId,
+        /// Whose; the merchant's own reference.
+        customer_reference: Option<String>,
+        at: DateTime<Utc>,
+    },
     /// That checkout does without it. A use that is committed stays.
-    Release { checkout_id: CheckoutId, at: DateTime<Utc> },
+    Release {
+        checkout_id: CheckoutId,
+        /// Only a claim that lapses by then: a quote does not give back what a payment counts on.
+        lapsing_by: Option<DateTime<Utc>>,
+        at: DateTime<Utc>,
+    },
 }
 
 /// A coupon to be defined.
@@ -179,6 +190,10 @@ impl Held {
         self.until.is_none_or(|until| now < until)
     }
 
+    fn lapses_by(&self, by: DateTime<Utc>) -> bool {
+        self.until.is_some_and(|until| until <= by)
+    }
+
     /// A checkout whose customer changes has to ask again: the use counts for somebody else.
     fn is_of(&self, customer_reference: Option<&String>) -> bool {
         self.customer_reference.as_ref() == customer_reference
@@ -201,13 +216,23 @@ impl Coupon {
             CouponCommand::Disable { .. } if self.disabled => Ok(vec![]),
             CouponCommand::Disable { at } => Ok(vec![CouponEvent::Disabled(CouponDisabled { at })]),
             CouponCommand::Claim(claim) => self.claim(defined, *claim),
-            CouponCommand::Commit { checkout_id, at } => Ok(self.commit(checkout_id, at)),
-            CouponCommand::Release { checkout_id, at } => {
+            CouponCommand::Commit { checkout_id, customer_reference, at } => {
+                let committed = CouponUseCommitted { checkout_id, customer_reference, at };
+                Ok(vec![CouponEvent::UseCommitted(committed)])
+            }
+            CouponCommand::Release { checkout_id, lapsing_by, at } => {
+                let held = self.claims.get(&checkout_id);
+                let ends = held.filter(|held| lapsing_by.is_none_or(|by| held.lapses_by(by)));
                 let released = CouponUseReleased { checkout_id, at };
-                let held = self.claims.contains_key(&checkout_id);
-                Ok(held.then_some(CouponEvent::UseReleased(released)).into_iter().collect())
+                Ok(ends.map(|_| CouponEvent::UseReleased(released)).into_iter().collect())
             }
         }
+    }
+
+    /// Whether it can be used so often and not once more. Only then it has claims: where every use
+    /// is left, none has to be kept for anybody.
+    pub fn is_limited(&self) -> bool {
+        self.defined.as_ref().is_some_and(|defined| defined.limit_total.is_some())
     }
 
     /// Uses that checkouts count on now.
@@ -254,7 +279,12 @@ impl Coupon {
             self.check(&claim)?;
             self.check_limits(defined, &claim, now)?;
         }
+        if !self.is_limited() {
+            return Ok(vec![]);
+        }
         let Claim { checkout_id, customer_reference, until, at, .. } = claim;
+        // A quote that comes while a payment begins must not make its claim one that lapses before.
+        let until = own.map_or(until, |own| own.until.zip(until).map(|(own, new)| own.max(new)));
         let held = Held { customer_reference, until };
         if own == Some(&held) {
             return Ok(vec![]);
@@ -287,14 +317,6 @@ impl Coupon {
             return Err(CouponError::CustomerLimit);
         }
         Ok(())
-    }
-
-    /// A use that nobody claims, or not any more, was committed before.
-    fn commit(&self, checkout_id: CheckoutId, at: DateTime<Utc>) -> Vec<CouponEvent> {
-        let Some(held) = self.claims.get(&checkout_id) else { return vec![] };
-        let customer_reference = held.customer_reference.clone();
-        let committed = CouponUseCommitted { checkout_id, customer_reference, at };
-        vec![CouponEvent::UseCommitted(committed)]
     }
 }
 
@@ -334,6 +356,10 @@ fn define(new: NewCoupon) -> Result<Vec<CouponEvent>, CouponError> {
         if limit.is_some_and(|limit| !(1..=USES_MAX).contains(&limit)) {
             return invalid(at, "1 to 1,000,000");
         }
+    }
+    // Each customer who used it is part of the state.
+    if new.limit_per_customer.is_some() && new.limit_total.is_none() {
+        return invalid("/limit_total", "needed with a limit per customer");
     }
     if new.until.is_some_and(|until| until <= new.from) {
         return invalid("/until", "after from");

@@ -80,7 +80,8 @@ pub struct CouponUseClaimed {
     pub checkout_id: CheckoutId,
     /// The merchant's own reference of the customer; none for a guest.
     pub customer_reference: Option<String>,
-    /// The claim does not count any more from then on. Without end once a payment began.
+    /// The claim does not count any more from then on. Those of payments last longer than any
+    /// checkout; early ones had no end.
     pub until: Option<DateTime<Utc>>,
     /// When.
     pub at: DateTime<Utc>,

@@ -43,7 +43,7 @@ pub(crate) use pay::{Heard, within_deadline};
 pub const EXTEND_AHEAD: Duration = Duration::minutes(1);
 
 /// By how much a hold is extended, once.
-pub const EXTENSION: Duration = Duration::minutes(15);
+pub const EXTENSION: Duration = commands::checkout::HOLD_EXTENSION;
 
 /// How long a request may be on its way to the provider: after that, one that the provider does not
 /// know of never came. Many times the deadline of a call.

@@ -9,6 +9,7 @@ mod cache;
 mod cart;
 mod catalog;
 mod checkout;
+mod coupons;
 mod demo_story;
 mod edge;
 mod events;

@@ -17,7 +17,7 @@ use crate::app::{Answer, App, STORE, story};
 const GOOD_CARD: &str = "4242 4242 4242 4242";
 const DECLINED: &str = "4000000000000002";
 
-fn gbp(minor: i64) -> Value {
+pub(crate) fn gbp(minor: i64) -> Value {
     json!({ "amount_minor": minor, "currency": "GBP" })
 }
 
@@ -40,7 +40,7 @@ async fn post_ok(app: &App, path: &str, body: &Value) -> Answer {
 }
 
 /// 20 % on everything sent to Britain, with the tax in the prices or on top of them.
-async fn tax(app: &App, prices_include_tax: bool) {
+pub(crate) async fn tax(app: &App, prices_include_tax: bool) {
     let policy = json!({
         "prices_include_tax": prices_include_tax,
         "zones": [{
@@ -64,21 +64,21 @@ async fn carriage(app: &App) {
     put_ok(app, "/api/v1/shipping-profile", &json!({ "zones": [zone] })).await;
 }
 
-async fn coupon(app: &App, code: &str, more: Value) {
+pub(crate) async fn coupon(app: &App, code: &str, more: Value) {
     let mut coupon = json!({ "code": code, "title": "Ten per cent",
         "value": { "kind": "percent", "rate": 100_000 } });
     coupon.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     post_ok(app, "/api/v1/coupons", &coupon).await;
 }
 
-async fn begun(app: &App, variant_id: &str, quantity: u32) -> String {
+pub(crate) async fn begun(app: &App, variant_id: &str, quantity: u32) -> String {
     let begun = app.begin(variant_id, quantity).await;
     assert_eq!(begun.status, StatusCode::CREATED, "{:#}", begun.body);
     begun.text("/id")
 }
 
 /// The shopper says where it goes.
-async fn send_to(app: &App, id: &str, country: &str) {
+pub(crate) async fn send_to(app: &App, id: &str, country: &str) {
     let id: CheckoutId = id.parse().unwrap();
     let address = Sealed { key: PersonId::derive(&[b"somebody"]), data: "c2VhbGVk".to_owned() };
     let (country, region, postcode_prefix) = (country.to_owned(), None, None);
@@ -92,7 +92,7 @@ async fn send_to(app: &App, id: &str, country: &str) {
     record(&app.ctx, &intent, id, command).await.unwrap();
 }
 
-async fn quote(app: &App, id: &str, coupons: &[&str]) -> Answer {
+pub(crate) async fn quote(app: &App, id: &str, coupons: &[&str]) -> Answer {
     let body = if coupons.is_empty() { json!({}) } else { json!({ "coupons": coupons }) };
     app.post(&format!("/api/v1/checkouts/{id}/quote"), &body).await
 }
@@ -106,7 +106,7 @@ async fn complete(app: &App, id: &str, expected: i64) -> Answer {
     app.post(&format!("/api/v1/checkouts/{id}/complete"), &body).await
 }
 
-fn refused(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!(
         (answer.status.as_u16(), answer.text("/code").as_str()),
         (status, code),
@@ -291,7 +291,7 @@ fn a_coupon_that_cannot_be_used_says_why() {
     story(async |app: App| {
         let product = app.product("Sea salt bar", 1_000, 10).await;
         coupon(&app, "RICH", json!({ "minimum": gbp(5_000) })).await;
-        coupon(&app, "KNOWN", json!({ "limit_per_customer": 1 })).await;
+        coupon(&app, "KNOWN", json!({ "limit_per_customer": 1, "limit_total": 9 })).await;
         coupon(&app, "ENDED", json!({})).await;
         post_ok(&app, "/api/v1/coupons/ended/disable", &json!({})).await;
         let again =

@@ -309,6 +309,12 @@ pub const CODES: &[Code] = &[
     ),
     row("payment_attempts_exhausted", 409, "Too many payments were tried", "Begin a new checkout."),
     row(
+        "checkout_changes_exhausted",
+        409,
+        "Changed too often",
+        "Pay it as it is, or begin a new checkout.",
+    ),
+    row(
         "refund_in_progress",
         409,
         "A refund is under way",

@@ -1,4 +1,4 @@
-//! What a checkout costs: how it can be sent, coupons, tax; and paying what was quoted.
+//! What a checkout costs: how it can be sent, coupons, tax.
 //!
 //! Every figure is made here from the store's own rules. What a client sends is a wish or a check.
 
@@ -8,7 +8,7 @@ use chrono::{DateTime, Duration, Utc};
 use domain::{
     catalog::Product,
     checkout::Terms,
-    pricing::{Basket, BasketLine, COUPONS_MAX, Discount, PricingError, STANDARD_CLASS, price},
+    pricing::{Basket, BasketLine, COUPONS_MAX, PricingError, STANDARD_CLASS, price},
 };
 use event_schemas::{
     checkout::{CheckoutStarted, ShippingAddressSet},
@@ -21,10 +21,11 @@ use event_schemas::{
 use event_store::{Done, Loaded, StoreError};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Checkout, CheckoutCommand, CheckoutError, Phase, load, of_journey, record};
+use super::uses::{claim, discount, release, use_coupon};
+use super::{Checkout, CheckoutCommand, CheckoutError, load, of_journey, record};
 use crate::{
     CommandError, Ctx, Intent, catalog,
-    coupon::{self, Claim, Coupon, CouponCommand, CouponError},
+    coupon::{self, CouponCommand, CouponError},
     shipping::{self, Parcel, ShippingProfile},
     tax::{self, TaxPolicy},
 };
@@ -75,71 +76,6 @@ impl From<CheckoutError> for QuoteError {
     }
 }
 
-/// What somebody who pays gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewPayment {
-    /// The provider's token of the card.
-    pub payment_method: String,
-    /// What the shopper was shown.
-    pub expected_total: Option<Money>,
-}
-
-impl NewPayment {
-    /// Pays whatever is due.
-    pub fn by(payment_method: String) -> NewPayment {
-        NewPayment { payment_method, expected_total: None }
-    }
-}
-
-/// Pays with a card. The outcome shows in [`super::settled`], after the position this returns.
-///
-/// The uses of the coupons that the quote counts on are claimed until the checkout ends.
-pub async fn start_payment(
-    ctx: &Ctx,
-    intent: &Intent,
-    checkout_id: CheckoutId,
-    new: NewPayment,
-) -> Result<Done, QuoteError> {
-    let intent = of_journey(intent, checkout_id);
-    // On the heap, as what follows: whoever pays would carry it around.
-    let loading = async {
-        tokio::try_join!(Rules::load(ctx, intent.store_id), load(ctx, intent.store_id, checkout_id))
-    };
-    let (rules, checkout) = Box::pin(loading).await?;
-    let expected_total = new.expected_total;
-    let terms = Terms { expected_total, ..rules.terms() };
-    Box::pin(keep_coupons(ctx, &intent, checkout_id, (&checkout, &terms))).await?;
-    let (payment_method, now, at) = (new.payment_method, ctx.now(), intent.at);
-    let start = CheckoutCommand::StartPayment { checkout_id, payment_method, terms, now, at };
-    Ok(Box::pin(record(ctx, &intent, checkout_id, start)).await?)
-}
-
-/// A claim of a quote lapses with it; that of a payment must not.
-async fn keep_coupons(
-    ctx: &Ctx,
-    intent: &Intent,
-    checkout_id: CheckoutId,
-    (known, terms): (&Loaded<Checkout>, &Terms),
-) -> Result<(), QuoteError> {
-    let checkout = &known.state;
-    let (Some(quote), Some(started)) = (&checkout.quote, &checkout.started) else { return Ok(()) };
-    let payable = checkout.phase == Phase::AwaitingPayment && ctx.now() < quote.expires_at;
-    let believed = terms.expected_total.is_none_or(|expected| expected == quote.total);
-    if quote.pricing.coupons.is_empty() || !payable || !believed {
-        // The payment will be refused, or this is a repeat.
-        return Ok(());
-    }
-    // A repeat after the checkout failed must not claim anything again.
-    if ctx.engine.command(intent.store_id.0, intent.command_id.0).await?.is_some() {
-        return Ok(());
-    }
-    for applied in &quote.pricing.coupons {
-        let claim = claim(checkout_id, started, (None, intent.at));
-        claim_use(ctx, &of_version(intent, known.version), &applied.code, claim).await?;
-    }
-    Ok(())
-}
-
 /// The ways to send a checkout, as they are now; none if the store has no shipping profile.
 pub async fn shipping_options(
     ctx: &Ctx,
@@ -158,10 +94,11 @@ pub async fn choose_shipping(
     code: &str,
 ) -> Result<Done, QuoteError> {
     let intent = of_journey(intent, checkout_id);
+    let facts = Facts::load(ctx, intent.store_id, checkout_id).await?;
     if let Some(first) = replayed(ctx, &intent, checkout_id).await? {
         return Ok(first);
     }
-    let facts = Facts::load(ctx, intent.store_id, checkout_id).await?;
+    facts.may_change(ctx, &intent)?;
     let options = facts.options(ctx.now())?;
     let option = options.into_iter().find(|option| option.code == code);
     let option = Box::new(option.ok_or(QuoteError::UnknownOption)?);
@@ -178,35 +115,53 @@ pub async fn quote(
     coupons: Option<Vec<String>>,
 ) -> Result<Done, QuoteError> {
     let intent = of_journey(intent, checkout_id);
+    let facts = Facts::load(ctx, intent.store_id, checkout_id).await?;
     if let Some(first) = replayed(ctx, &intent, checkout_id).await? {
         return Ok(first);
     }
-    let facts = Facts::load(ctx, intent.store_id, checkout_id).await?;
+    facts.may_change(ctx, &intent)?;
     let codes = facts.codes(coupons)?;
     let basket = facts.basket(quote_id(&intent), ctx.now())?;
-    let until = Some(basket.expires_at);
-    let (mut discounts, mut claimed) = (vec![], BTreeSet::new());
+    let mut claimed = BTreeSet::new();
+    let told = price_and_tell(ctx, &intent, &facts, (basket, codes, &mut claimed)).await;
+    let before = &facts.checkout.state;
+    let left: BTreeSet<String> = match &told {
+        // What no quote counts on any more is free again.
+        Ok((_, counted)) => claimed
+            .union(&before.coupons)
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .difference(counted)
+            .cloned()
+            .collect(),
+        // Nobody knows whether it is quoted; if not, the claims lapse.
+        Err(QuoteError::Command(CommandError::Store(_))) => return told.map(|(done, _)| done),
+        Err(_) => claimed.into_iter().filter(|code| !before.counts_on(code)).collect(),
+    };
+    let lapsing_by = Some(before.hold_until.unwrap_or(ctx.now()));
+    release(ctx, &intent, checkout_id, (left, lapsing_by)).await;
+    told.map(|(done, _)| done)
+}
+
+/// Claims the coupons, and tells the checkout what it costs with them. Returns the codes that the
+/// quote counts on; those that were claimed are added to `claimed`, whatever comes of it.
+async fn price_and_tell(
+    ctx: &Ctx,
+    intent: &Intent,
+    facts: &Facts,
+    (basket, codes, claimed): (Basket, BTreeSet<String>, &mut BTreeSet<String>),
+) -> Result<(Done, BTreeSet<String>), QuoteError> {
+    let mut discounts = vec![];
     for code in codes {
-        let claim = claim(checkout_id, facts.started()?, (until, ctx.now()));
-        match use_coupon(ctx, &of_version(&intent, facts.checkout.version), &code, claim).await {
-            Ok(discount) => discounts.push(discount),
-            Err(error) => {
-                release(ctx, &intent, (checkout_id, &facts.checkout.state), claimed).await;
-                return Err(error);
-            }
-        }
+        let until = Some(basket.expires_at);
+        let claim = claim(facts.checkout_id, facts.started()?, (until, ctx.now()));
+        discounts.push(use_coupon(ctx, intent, &code, claim).await?);
         claimed.insert(code);
     }
     let quote = Box::new(price(Basket { discounts, ..basket })?);
-    let counted: Vec<String> =
-        quote.pricing.coupons.iter().map(|applied| applied.code.clone()).collect();
+    let counted = quote.pricing.coupons.iter().map(|applied| applied.code.clone()).collect();
     let command = CheckoutCommand::Price { quote, now: ctx.now(), at: intent.at };
-    let done = facts.tell(ctx, &intent, command).await?;
-    // What no quote counts on any more is free again.
-    let before = facts.checkout.state.coupons.iter().cloned();
-    let left = claimed.into_iter().chain(before).filter(|code| !counted.contains(code));
-    release(ctx, &intent, (checkout_id, &Checkout::default()), left.collect()).await;
-    Ok(done)
+    Ok((facts.tell(ctx, intent, command).await?, counted))
 }
 
 /// What a checkout would cost now, with the coupons it has that can still be used. Nothing is
@@ -235,7 +190,7 @@ fn quote_id(intent: &Intent) -> QuoteId {
 }
 
 /// The first answer to this command, if it was carried out before: the rules may be others now.
-async fn replayed(
+pub(super) async fn replayed(
     ctx: &Ctx,
     intent: &Intent,
     checkout_id: CheckoutId,
@@ -250,19 +205,19 @@ async fn replayed(
 }
 
 /// The rules of a store that its quotes are made by.
-struct Rules {
+pub(super) struct Rules {
     tax: Loaded<TaxPolicy>,
     shipping: Loaded<ShippingProfile>,
 }
 
 impl Rules {
-    async fn load(ctx: &Ctx, store_id: StoreId) -> Result<Rules, StoreError> {
+    pub(super) async fn load(ctx: &Ctx, store_id: StoreId) -> Result<Rules, StoreError> {
         let (tax, shipping) =
             tokio::try_join!(tax::load(ctx, store_id), shipping::load(ctx, store_id))?;
         Ok(Rules { tax, shipping })
     }
 
-    fn terms(&self) -> Terms {
+    pub(super) fn terms(&self) -> Terms {
         Terms {
             needs_shipping: self.shipping.state.is_defined(),
             needs_tax: self.tax.state.is_defined(),
@@ -296,6 +251,16 @@ impl Facts {
         let products = products.buffer_unordered(LOOK_UPS_AT_ONCE);
         let products = products.try_filter_map(async |found| Ok(found)).try_collect().await?;
         Ok(Facts { checkout_id, checkout, rules, products })
+    }
+
+    /// Refuses what the checkout would refuse, before anything is claimed for it; and a client who
+    /// decided on another version than the one these facts are of.
+    fn may_change(&self, ctx: &Ctx, intent: &Intent) -> Result<(), QuoteError> {
+        let current = self.checkout.version;
+        if intent.expected.is_some_and(|expected| expected != current) {
+            return Err(CommandError::Stale { current }.into());
+        }
+        Ok(self.checkout.state.may_change(ctx.now())?)
     }
 
     fn started(&self) -> Result<&CheckoutStarted, QuoteError> {
@@ -398,8 +363,9 @@ impl Facts {
         intent: &Intent,
         command: CheckoutCommand,
     ) -> Result<Done, QuoteError> {
-        let expected = intent.expected.or(Some(self.checkout.version));
-        let still = Intent { expected, ..intent.clone() };
+        // Never the client's: the address could have changed since it was read, and be what the
+        // client expects.
+        let still = Intent { expected: Some(self.checkout.version), ..intent.clone() };
         match record(ctx, &still, self.checkout_id, command).await {
             Err(CommandError::Stale { .. }) if intent.expected.is_none() => {
                 Err(CommandError::Conflict("checkout").into())
@@ -411,68 +377,4 @@ impl Facts {
 
 fn place(address: &ShippingAddressSet) -> Place {
     Place { country: address.country.clone(), region: address.region.clone() }
-}
-
-fn claim(
-    checkout_id: CheckoutId,
-    started: &CheckoutStarted,
-    (until, at): (Option<DateTime<Utc>>, DateTime<Utc>),
-) -> Claim {
-    let customer_reference = started.customer_reference.clone();
-    // Lines of a checkout that began add up in one currency, and to more than its charges take off.
-    let sum = started.lines.iter().filter_map(OrderLine::total);
-    let lines = Money::sum(started.total.currency, sum);
-    let lines = lines.unwrap_or(Money::zero(started.total.currency));
-    Claim { checkout_id, customer_reference, lines, until, at }
-}
-
-/// The same request claims again if the checkout has moved on: what it claimed before may have been
-/// given back.
-fn of_version(intent: &Intent, version: i64) -> Intent {
-    intent.step(&format!("at {version}"))
-}
-
-/// Claims a use, and says what it takes off.
-async fn use_coupon(
-    ctx: &Ctx,
-    intent: &Intent,
-    code: &str,
-    claim: Claim,
-) -> Result<Discount, QuoteError> {
-    claim_use(ctx, intent, code, claim).await?;
-    let coupon = coupon::load(ctx, intent.store_id, code).await?.state;
-    discount(&coupon).ok_or_else(|| {
-        let error = CommandError::Rejected(CouponError::NotFound);
-        QuoteError::Coupon { code: code.to_owned(), error }
-    })
-}
-
-fn discount(coupon: &Coupon) -> Option<Discount> {
-    let defined = coupon.defined.as_ref()?;
-    let (code, title) = (defined.code.clone(), defined.title.clone());
-    Some(Discount { code, title, value: defined.value })
-}
-
-async fn claim_use(ctx: &Ctx, intent: &Intent, code: &str, claim: Claim) -> Result<(), QuoteError> {
-    let intent = intent.step(&format!("claim {code}"));
-    let claimed = coupon::tell(ctx, &intent, code, CouponCommand::Claim(Box::new(claim))).await;
-    let refused = |error| QuoteError::Coupon { code: code.to_owned(), error };
-    claimed.map(drop).map_err(refused)
-}
-
-/// Gives uses back that `known` does not count on. One that cannot be given back now lapses with
-/// its claim, so nobody has to hear of it.
-async fn release(
-    ctx: &Ctx,
-    intent: &Intent,
-    (checkout_id, known): (CheckoutId, &Checkout),
-    codes: BTreeSet<String>,
-) {
-    for code in codes.into_iter().filter(|code| !known.counts_on(code)) {
-        let command = CouponCommand::Release { checkout_id, at: ctx.now() };
-        let intent = intent.step(&format!("release {code}"));
-        if let Err(error) = coupon::tell(ctx, &intent, &code, command).await {
-            tracing::warn!(%error, "a use of a coupon is not given back; its claim lapses");
-        }
-    }
 }

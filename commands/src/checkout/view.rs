@@ -134,6 +134,11 @@ pub async fn settled(
     checkout_id: CheckoutId,
     position: i64,
 ) -> Result<Option<CheckoutView>, StoreError> {
+    // The usual case: nothing has happened since, and the stream is not read.
+    let loaded = super::load(ctx, store_id, checkout_id).await?;
+    if loaded.position == position && loaded.state.rests() {
+        return Ok(view(checkout_id, &loaded.state, (loaded.version, loaded.position)));
+    }
     let mut checkout = Checkout::default();
     for event in ctx.engine.history(store_id.0, Checkout::TYPE, checkout_id.0).await? {
         let Recorded { position: at, version, .. } = event;

@@ -15,8 +15,8 @@ use event_schemas::{
 };
 
 use super::{
-    ATTEMPTS_MAX, BeginCheckout, Checkout, CheckoutCommand, CheckoutError, Destination,
-    PAYMENT_METHOD_CHARS_MAX, Phase, Requirement, Terms, Waiting, payment_id,
+    ATTEMPTS_MAX, BeginCheckout, CHANGES_MAX, Checkout, CheckoutCommand, CheckoutError,
+    Destination, PAYMENT_METHOD_CHARS_MAX, Phase, Requirement, Terms, Waiting, payment_id,
 };
 use crate::pricing::are_bounded;
 
@@ -54,8 +54,12 @@ impl Checkout {
         }
     }
 
-    fn may_start_payment(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
-        self.may_change(now)?;
+    /// Whether a payment can begin.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_start_payment(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
+        self.is_shoppers_turn(now)?;
         if ATTEMPTS_MAX <= self.last_attempt() {
             return Err(CheckoutError::TooManyAttempts);
         }
@@ -116,8 +120,17 @@ impl Checkout {
         }
     }
 
-    /// What it comes to may change while it is the shopper's turn, and no payment is under way.
-    pub(super) fn may_change(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
+    /// Whether what it comes to may change.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_change(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
+        self.is_shoppers_turn(now)?;
+        if CHANGES_MAX <= self.changes { Err(CheckoutError::TooManyChanges) } else { Ok(()) }
+    }
+
+    /// While no payment is under way, and the stock is held.
+    fn is_shoppers_turn(&self, now: DateTime<Utc>) -> Result<(), CheckoutError> {
         match self.phase {
             Phase::Absent => Err(CheckoutError::NotFound),
             Phase::Reserving => Err(CheckoutError::StillReserving),

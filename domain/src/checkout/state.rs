@@ -31,6 +31,8 @@ pub struct Checkout {
     pub quote: Option<Box<Quote>>,
     /// Codes of all coupons that any quote of it counted on: their uses may still be claimed.
     pub coupons: BTreeSet<String>,
+    /// Addresses, ways to send and quotes so far.
+    pub changes: u32,
     /// Every attempt to pay, in order; the first one has number 1.
     pub attempts: Vec<PaymentAttempt>,
     /// End of the hold; set when it began.
@@ -206,6 +208,12 @@ impl Aggregate for Checkout {
     fn apply(&mut self, event: CheckoutEvent) {
         if !matches!(event, CheckoutEvent::Stuck(_)) {
             self.stuck = None;
+        }
+        if let CheckoutEvent::AddressSet(_)
+        | CheckoutEvent::ShippingChosen(_)
+        | CheckoutEvent::Priced(_) = event
+        {
+            self.changes = self.changes.saturating_add(1);
         }
         match event {
             CheckoutEvent::Started(e) => {

@@ -212,6 +212,31 @@ fn one_payment_at_a_time_and_ten_in_all() {
 }
 
 #[test]
+fn a_checkout_that_is_changed_again_and_again_can_only_be_paid() {
+    let set = || CheckoutCommand::SetAddress {
+        destination: Box::new(Destination {
+            address: Sealed { key: PersonId::derive(&[b"somebody"]), data: "c2VhbGVk".to_owned() },
+            country: "GB".to_owned(),
+            region: None,
+            postcode_prefix: None,
+        }),
+        now: at(),
+        at: at(),
+    };
+    let mut checkout = Checkout::default();
+    for event in [started(), secured()] {
+        checkout.apply(event);
+    }
+    for _ in 0..CHANGES_MAX {
+        for event in checkout.decide(set()).unwrap() {
+            checkout.apply(event);
+        }
+    }
+    assert_eq!(checkout.decide(set()), Err(CheckoutError::TooManyChanges));
+    assert!(checkout.decide(pay(at())).is_ok());
+}
+
+#[test]
 fn a_checkout_is_given_up_unless_its_payment_is_open() {
     let held = vec![started(), secured()];
     assert!(given(vec![started()]).when(abandon()).inspect_result().is_ok());

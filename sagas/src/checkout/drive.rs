@@ -80,7 +80,7 @@ pub(crate) struct Drive<'a> {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Versions {
-    checkout: i64,
+    pub(super) checkout: i64,
     payment: i64,
     order: i64,
 }

@@ -4,8 +4,8 @@ use api_kit::{FieldError, Problem};
 use commands::CommandError;
 use commands::cart::CheckOutError;
 use commands::checkout::{
-    ATTEMPTS_MAX, AnswerError, BeginError, CheckoutError, Decline, LineError, LineProblem,
-    QuoteError,
+    ATTEMPTS_MAX, AnswerError, BeginError, CHANGES_MAX, CheckoutError, Decline, LineError,
+    LineProblem, QuoteError,
 };
 use commands::payment::PaymentError;
 use event_schemas::checkout::{FailureCause, Shortage};
@@ -36,6 +36,9 @@ pub(super) fn rejected(error: CheckoutError) -> Problem {
         E::HoldEnded => Problem::new("checkout_expired"),
         E::TooManyAttempts => {
             Problem::new("payment_attempts_exhausted").extra("attempts", ATTEMPTS_MAX)
+        }
+        E::TooManyChanges => {
+            Problem::new("checkout_changes_exhausted").extra("changes", CHANGES_MAX)
         }
         E::Incomplete { missing } => {
             Problem::new("checkout_incomplete").extra("requirements", json!(missing))
@@ -196,6 +199,7 @@ mod tests {
             (E::PaymentInProgress, 409, "payment_in_progress"),
             (E::HoldEnded, 409, "checkout_expired"),
             (E::TooManyAttempts, 409, "payment_attempts_exhausted"),
+            (E::TooManyChanges, 409, "checkout_changes_exhausted"),
             (E::Incomplete { missing: vec![] }, 409, "checkout_incomplete"),
             (E::QuoteExpired, 409, "quote_expired"),
             (E::QuoteOutdated, 409, "changed_meanwhile"),

@@ -63,7 +63,8 @@ async fn choose_shipping(
     Body { value, digest }: Body<ChooseShipping>,
 ) -> Result<Response, Problem> {
     let intent = sender.intent(&digest);
-    let done = use_case::choose_shipping(&state.ctx, &intent, id, &value.option).await;
+    let choosing = use_case::choose_shipping(&state.ctx, &intent, id, &value.option);
+    let done = Box::pin(choosing).await;
     as_of(&state, &intent, id, done.map_err(not_quoted)?).await
 }
 
