@@ -142,7 +142,9 @@ impl Stripe {
     pub(super) async fn look_up(&self, look_up: LookUp<'_>) -> Result<Authorisation, PaymentError> {
         let LookUp { charge, reference, asked_at, .. } = look_up;
         let found = match reference {
-            Some(reference) => self.intent(reference).await?,
+            // Stripe gave it this name itself. If it knows it no more, this is another account or
+            // mode: asking there for the money again would take it twice.
+            Some(reference) => Some(self.intent(reference).await?.ok_or(PaymentError::Unknown)?),
             None => self.find(charge.key, asked_at).await?,
         };
         match found {
@@ -318,13 +320,27 @@ impl Stripe {
             }
             Status::RequiresPaymentMethod => {
                 let refusal = intent.refusal().ok_or(PaymentError::Unknown)?;
-                self.void(&reference, &format!("{}/declined", charge.key)).await?;
-                return Err(refusal);
+                match self.void(&reference, &format!("{}/declined", charge.key)).await {
+                    Ok(()) => return Err(refusal),
+                    // The shopper's browser was faster, with another card.
+                    Err(PaymentError::Declined { .. }) => self.taken(&reference).await?,
+                    Err(unknown) => return Err(unknown),
+                }
             }
             Status::RequiresAction | Status::RequiresConfirmation => {
                 Authorisation::ActionRequired { reference, action: PaymentAction::ThreeDSecure }
             }
         })
+    }
+
+    /// What an intent is about that cannot be given up any more.
+    async fn taken(&self, reference: &str) -> Result<Authorisation, PaymentError> {
+        let intent = self.intent(reference).await?.ok_or(PaymentError::Unknown)?;
+        if intent.status != Status::Succeeded {
+            return Err(PaymentError::Unknown);
+        }
+        let amount = money(intent.amount_received, &intent.currency)?;
+        Ok(Authorisation::Captured { reference: intent.id, amount })
     }
 
     /// An intent by Stripe's name of it.

@@ -16,6 +16,9 @@ const AUTHORISED_SECONDS: i64 = 7 * 24 * 3600;
 /// Largest amount of a charge: eight digits.
 const AMOUNT_MAX: i64 = 99_999_999;
 
+/// Method of a shopper who pays at once and holds nothing.
+const AT_ONCE: &str = "pm_usBankAccount_success";
+
 /// What creating an intent takes.
 const CREATE: &[&str] = &[
     "amount",
@@ -128,10 +131,16 @@ impl Account {
     pub(crate) fn cancel_intent(&mut self, id: &str, params: &Params) -> Result<Value, Refused> {
         params.only(&["cancellation_reason", "expand"])?;
         let intent = self.intent(id)?;
-        let waits = matches!(intent.status, Status::RequiresAction | Status::Processing);
+        let waits = matches!(
+            intent.status,
+            Status::RequiresAction | Status::RequiresPaymentMethod | Status::Processing
+        );
         let faster = self.chance.faults.success_before_cancel;
         if waits && self.chance.hits(faster) {
-            self.allow(intent);
+            // Who was refused takes another method, which pays at once.
+            let another = methods::find(AT_ONCE);
+            let method = intent.method.or(another);
+            self.allow(Intent { method, ..intent });
         }
         let intent = self.intent(id)?;
         let allowed =

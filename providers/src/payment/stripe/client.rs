@@ -70,6 +70,8 @@ impl Client {
         let base = account.base_url.as_deref().unwrap_or(super::account::BASE_URL);
         let http = reqwest::Client::builder()
             .redirect(Policy::none())
+            // What the environment says is for other programs; the key goes to Stripe alone.
+            .no_proxy()
             .connect_timeout(CONNECT_DEADLINE)
             .timeout(REQUEST_DEADLINE)
             .user_agent("conche");
