@@ -218,6 +218,9 @@ pub struct Intent {
     pub attempt: u32,
     /// How much.
     pub amount: Money,
+    /// Whom we asked. Everything about this payment is asked there, whatever provider the store
+    /// has now.
+    pub provider: String,
     /// The provider's token of the card.
     pub payment_method: String,
 }
@@ -288,6 +291,7 @@ impl Aggregate for Payment {
                     checkout_id: e.checkout_id,
                     attempt: e.attempt,
                     amount: e.amount,
+                    provider: e.provider,
                     payment_method: e.payment_method,
                 });
             }

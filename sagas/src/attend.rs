@@ -13,7 +13,7 @@ use providers::payment::{ClientSecret, PaymentError, PaymentProvider};
 
 use crate::{
     DriveError, SagaCtx,
-    checkout::{Drive, Heard, drive_checkout, drive_payment, within_deadline},
+    checkout::{Drive, Heard, drive_checkout, drive_payment, is_free, within_deadline},
     refund::{self, drive_order},
 };
 
@@ -46,10 +46,11 @@ pub async fn attend_payment(
         return Ok(Attended::NotYet);
     };
     let known = drive.payment_version();
-    let heard =
+    let mut heard =
         if has_books(ctx, store_id, &drive).await? { drive.look().await? } else { Heard::Told };
     for refund_id in open_refunds(&drive) {
-        refund::look_up(ctx, drive.journey(), (payment_id, refund_id)).await?;
+        let answered = refund::look_up(ctx, drive.journey(), (payment_id, refund_id)).await?;
+        heard = if answered { heard } else { Heard::Nothing };
     }
     drive.load_payment().await?;
     let order_id = drive.order_id();
@@ -58,8 +59,9 @@ pub async fn attend_payment(
     drive_checkout(ctx, store_id, drive.journey().checkout_id).await?;
     drive_order(ctx, store_id, order_id).await?;
     Ok(match heard {
-        _ if applied => Attended::Applied,
+        // What was recorded meanwhile may be somebody else's news, or that nobody answered.
         Heard::Nothing => Attended::NotYet,
+        _ if applied => Attended::Applied,
         Heard::Absent => Attended::Ignored { why: "the provider has no such payment" },
         Heard::Told => Attended::Ignored { why: "nothing is new" },
     })
@@ -80,7 +82,7 @@ pub async fn client_secret(
     else {
         return Ok(None);
     };
-    let provider = ctx.provider(store_id).await?;
+    let provider = ctx.provider_of(store_id, &payment).await?;
     let secret = within_deadline(provider.client_secret(reference)).await;
     let unsaid = |error: PaymentError| DriveError::Failed {
         step: "client_secret",
@@ -96,8 +98,12 @@ async fn has_books(
     store_id: StoreId,
     drive: &Drive<'_>,
 ) -> Result<bool, DriveError> {
-    let provider = ctx.provider(store_id).await?;
-    Ok(!matches!(provider, PaymentProvider::Sandbox(_)) || drive.situation.payment.is_awaited())
+    let payment = &drive.situation.payment;
+    if payment.is_awaited() || is_free(payment) {
+        return Ok(payment.is_awaited());
+    }
+    let provider = ctx.provider_of(store_id, payment).await?;
+    Ok(!matches!(provider, PaymentProvider::Sandbox(_)))
 }
 
 fn open_refunds(drive: &Drive<'_>) -> Vec<RefundId> {

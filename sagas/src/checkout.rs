@@ -37,7 +37,8 @@ mod tests;
 
 pub(crate) use drive::{Drive, mark_stuck};
 pub use drive::{drive_checkout, drive_payment};
-pub(crate) use pay::{Heard, within_deadline};
+pub use pay::NOBODY;
+pub(crate) use pay::{Heard, is_free, within_deadline};
 
 /// How long before its end a hold is extended if a payment is under way.
 pub const EXTEND_AHEAD: Duration = Duration::minutes(1);
@@ -165,6 +166,8 @@ fn collect(situation: &Situation, now: DateTime<Utc>) -> Step {
     }
     match order.status {
         OrderStatus::Confirmed if order.awaits_capture() => match situation.payment.status {
+            // It goes back, as all money that is not what was asked for.
+            _ if situation.payment.stray => Step::Done,
             PaymentStatus::Captured => Step::RecordPaid,
             PaymentStatus::CaptureRequested => capture(situation, now),
             PaymentStatus::Authorised => Step::RequestCapture,

@@ -10,13 +10,13 @@ use std::sync::{
 };
 
 use chrono::{DateTime, Duration, Utc};
-use commands::{CommandError, Ctx, Intent};
+use commands::{CommandError, Ctx, Intent, payment::Payment};
 use event_schemas::{
     ids::{ActorId, CheckoutId, StoreId},
     metadata::{Actor, ActorKind},
 };
 use event_store::StoreError;
-use providers::{Providers, payment::PaymentProvider};
+use providers::{Providers, ProvidersError, payment::PaymentProvider};
 use sqlx::PgPool;
 
 mod attend;
@@ -78,10 +78,20 @@ impl SagaCtx {
         SagaCtx { commands, pool, payments, actor, grace: Duration::zero(), budget: None }
     }
 
-    /// Who moves the money of a store.
+    /// Who moves the money of a store's new payments.
     pub async fn provider(&self, store_id: StoreId) -> Result<PaymentProvider, DriveError> {
-        let found = self.payments.of(store_id).await;
-        found.map_err(|error| DriveError::Failed { step: "provider", detail: error.to_string() })
+        self.payments.of(store_id).await.map_err(no_provider)
+    }
+
+    /// Who moves the money of a payment: whom it was begun with. Whoever the store has now knows
+    /// nothing of it, and the sandbox would say yes to everything.
+    pub(crate) async fn provider_of(
+        &self,
+        store_id: StoreId,
+        payment: &Payment,
+    ) -> Result<PaymentProvider, DriveError> {
+        let intent = payment.intent.as_ref().expect("the request is committed before the call");
+        self.payments.named(store_id, &intent.provider).await.map_err(no_provider)
     }
 
     /// The time now.
@@ -98,6 +108,10 @@ impl SagaCtx {
             Err(_) => Err(DriveError::Stopped),
         }
     }
+}
+
+fn no_provider(error: ProvidersError) -> DriveError {
+    DriveError::Failed { step: "provider", detail: error.to_string() }
 }
 
 /// The checkout that everything a process does belongs to.

@@ -25,7 +25,9 @@ use event_schemas::{
     store::CaptureMoment,
 };
 use fail::fail_point;
-use providers::payment::{PaymentError, Refund, RefundState as Answered, Refunded};
+use providers::payment::{
+    PaymentError, PaymentProvider, Refund, RefundState as Answered, Refunded,
+};
 
 use crate::{
     ANSWER_WITHIN, BACK_OFF_MAX, DriveError, Journey, Next, SLOW_ANSWER_WITHIN, SagaCtx,
@@ -297,31 +299,49 @@ pub(crate) async fn send_back(
         }
     };
     let (key, payment_key) = (refund_id.to_string(), payment_id.to_string());
+    let provider = ctx.provider_of(journey.store_id, &payment).await?;
     let reference = payment.provider_reference.unwrap_or_default();
     let refund = Refund { key: &key, payment_key: &payment_key, reference: &reference, amount };
-    let answer = ask(ctx, journey, refund, look.then_some(asked_at)).await?;
+    let answer = ask(ctx, &provider, refund, look.then_some(asked_at)).await?;
     hear(ctx, journey, (payment_id, refund_id), (answer, at)).await
 }
 
-/// Looks an open refund up at the provider and records what is new. Moves no money.
+/// Looks an open refund up at the provider and records what is new. Moves no money. Whether the
+/// provider said anything.
 pub(crate) async fn look_up(
     ctx: &SagaCtx,
     journey: Journey,
     (payment_id, refund_id): (PaymentId, RefundId),
-) -> Result<(), DriveError> {
+) -> Result<bool, DriveError> {
     let payment = payment::load(&ctx.commands, journey.store_id, payment_id).await?.state;
-    let Some(refund) = payment.refunds.get(&refund_id) else { return Ok(()) };
+    let Some(refund) = payment.refunds.get(&refund_id) else { return Ok(true) };
     let (key, payment_key) = (refund_id.to_string(), payment_id.to_string());
     let (asked_at, amount, now) = (refund.asked_at, refund.amount, ctx.now());
+    let provider = ctx.provider_of(journey.store_id, &payment).await?;
     let reference = payment.provider_reference.unwrap_or_default();
     let refund = Refund { key: &key, payment_key: &payment_key, reference: &reference, amount };
     ctx.spend()?;
-    let provider = ctx.provider(journey.store_id).await?;
     let found = within_deadline(provider.look_up_refund(refund, asked_at, now)).await;
-    if let Some(answer) = found.transpose() {
-        hear(ctx, journey, (payment_id, refund_id), (answer, now)).await?;
+    let Some(answer) = found.transpose() else { return Ok(true) };
+    let answer = of_amount(refund, answer);
+    let sent = hear(ctx, journey, (payment_id, refund_id), (answer, now)).await?;
+    Ok(sent != Sent::Unclear)
+}
+
+/// An answer about another amount than was asked for is none: it is somebody else's refund, or
+/// money that nobody asked to move.
+fn of_amount(
+    refund: Refund<'_>,
+    answer: Result<Refunded, PaymentError>,
+) -> Result<Refunded, PaymentError> {
+    let refunded = answer?;
+    if refunded.amount == refund.amount {
+        return Ok(refunded);
     }
-    Ok(())
+    let Refund { key, amount: asked, .. } = refund;
+    let found = refunded.amount;
+    tracing::error!(refund = key, ?asked, ?found, "the provider refunds another amount");
+    Err(PaymentError::Unknown)
 }
 
 /// Records what the provider says of a refund.
@@ -362,19 +382,18 @@ async fn hear(
 /// Asks the provider to refund; or, if it was asked at `asked_at`, what became of it.
 async fn ask(
     ctx: &SagaCtx,
-    journey: Journey,
+    provider: &PaymentProvider,
     refund: Refund<'_>,
     asked_at: Option<DateTime<Utc>>,
 ) -> Result<Result<Refunded, PaymentError>, DriveError> {
     ctx.spend()?;
-    let provider = ctx.provider(journey.store_id).await?;
     if let Some(asked_at) = asked_at {
         let found = within_deadline(provider.look_up_refund(refund, asked_at, ctx.now())).await;
         if let Some(known) = found.transpose() {
-            return Ok(known);
+            return Ok(of_amount(refund, known));
         }
     }
-    Ok(within_deadline(provider.refund(refund)).await)
+    Ok(of_amount(refund, within_deadline(provider.refund(refund)).await))
 }
 
 async fn tell_payment(
@@ -390,4 +409,27 @@ async fn tell_payment(
         .await
         .map_err(|error| DriveError::of(step, error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use event_schemas::money::{Currency, Money};
+
+    use super::*;
+
+    #[test]
+    fn a_refund_of_another_amount_or_currency_is_no_answer() {
+        let money = |amount_minor, currency| Money { amount_minor, currency };
+        let amount = money(500, Currency::GBP);
+        let refund = Refund { key: "r", payment_key: "p", reference: "pi", amount };
+        for state in [Answered::Pending, Answered::Succeeded, Answered::Failed { code: "c".into() }]
+        {
+            let said =
+                |amount| Ok(Refunded { reference: "re".into(), amount, state: state.clone() });
+            assert_eq!(of_amount(refund, said(amount)), said(amount));
+            for other in [money(499, Currency::GBP), money(500, Currency::USD)] {
+                assert_eq!(of_amount(refund, said(other)), Err(PaymentError::Unknown));
+            }
+        }
+    }
 }

@@ -231,6 +231,20 @@ impl App {
         self.clock.fetch_add(by.num_microseconds().unwrap(), Ordering::SeqCst);
     }
 
+    /// Does all that is to be done by now, and waits for what the story's own runner is at.
+    pub(crate) async fn rest(&self) {
+        sagas::drain(&self.saga).await.unwrap();
+        for _ in 0..500 {
+            let open = "SELECT count(*) FROM process.work WHERE due_at <= $1";
+            let open = sqlx::query_scalar::<_, i64>(open).bind(self.ctx.now());
+            if open.fetch_one(&self.owner).await.unwrap() == 0 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the processes do not come to rest");
+    }
+
     /// A token for a store with the given permissions.
     pub(crate) fn token(&self, store: &str, permissions: &[Permission]) -> String {
         let request = TokenRequest {

@@ -25,17 +25,8 @@ async fn a_day(app: &App) -> Product {
     let abandoned = begin().await;
     app.post(&format!("/api/v1/checkouts/{abandoned}/abandon"), &json!({})).await;
     app.wait(TimeDelta::hours(2));
-    sagas::drain(&app.saga).await.unwrap();
-    // What the runner of the story is at, it ends.
-    for _ in 0..500 {
-        let open = "SELECT count(*) FROM process.work WHERE due_at <= $1";
-        let open = sqlx::query_scalar::<_, i64>(open).bind(app.ctx.now());
-        if open.fetch_one(&app.owner).await.unwrap() == 0 {
-            return product;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("the processes do not come to rest");
+    app.rest().await;
+    product
 }
 
 async fn findings(app: &App) -> Vec<String> {

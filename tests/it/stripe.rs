@@ -102,7 +102,7 @@ fn a_card_is_charged_once_and_the_cancelled_order_gives_it_back() {
 
         let path = format!("/api/v1/orders/{}/cancel", paid.text("/order/id"));
         shop.app.post(&path, &json!({ "reason": "changed my mind" })).await;
-        sagas::drain(&shop.app.saga).await.unwrap();
+        shop.app.rest().await;
         assert_eq!(shop.intents()[1], intent("succeeded", [0, 500, 500]));
     });
 }
@@ -151,5 +151,81 @@ fn an_abandoned_payment_is_given_up_at_stripe() {
         let read = shop.app.get(&format!("/api/v1/checkouts/{checkout}")).await;
         assert_eq!(read.text("/failure/code"), "expired", "{:#}", read.body);
         assert_eq!(shop.intents(), [intent("canceled", [0; 3])]);
+    });
+}
+
+#[test]
+fn a_payment_is_asked_about_where_it_was_begun_whatever_account_came_since() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let checkout = shop.begin().await;
+        let paid = shop.pay(&checkout, "pm_card_visa").await;
+        let order = format!("/api/v1/orders/{}", paid.text("/order/id"));
+        let store = StoreId::of_slug(STORE);
+        let account = shop.app.vault.get_secret(store, SECRET_NAME).await.unwrap().unwrap();
+        shop.app.vault.remove_secret(store, SECRET_NAME).await.unwrap();
+
+        let why = json!({ "reason": "changed my mind" });
+        shop.app.post(&format!("{order}/cancel"), &why).await;
+        // The sandbox would say that it has sent the money back.
+        shop.app.rest().await;
+        let payment_id = commands::checkout::payment_id(checkout.parse().unwrap(), 1);
+        let payment =
+            commands::payment::load(&shop.app.saga.commands, store, payment_id).await.unwrap();
+        assert_eq!(payment.state.captured.map(|money| money.amount_minor), Some(500));
+        assert!(payment.state.has_open_refund());
+        assert_eq!(shop.intents(), [intent("succeeded", [0, 500, 0])]);
+        let now = shop.app.ctx.now();
+        let verdict = conche::admin::money::check(&shop.app.owner, &shop.app.saga, now).await;
+        let findings = verdict.unwrap().findings;
+        assert!(findings.iter().any(|one| one.contains("no account at stripe")), "{findings:?}");
+
+        shop.app.vault.put_secret(store, SECRET_NAME, account.expose()).await.unwrap();
+        shop.wait(TimeDelta::hours(1)).await;
+        shop.app.rest().await;
+        assert_eq!(shop.intents(), [intent("succeeded", [0, 500, 500])]);
+    });
+}
+
+#[test]
+fn a_look_without_an_answer_is_taken_again_later_whatever_else_was_recorded() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let checkout = shop.begin().await;
+        let paid = shop.pay(&checkout, "pm_card_pendingRefund").await;
+        let order = format!("/api/v1/orders/{}", paid.text("/order/id"));
+        let why = json!({ "reason": "changed my mind" });
+        shop.app.post(&format!("{order}/cancel"), &why).await;
+        shop.app.rest().await;
+        let payment_id = commands::checkout::payment_id(checkout.parse().unwrap(), 1);
+        let attend = async || {
+            let store = StoreId::of_slug(STORE);
+            sagas::attend_payment(&shop.app.saga, store, payment_id).await.unwrap()
+        };
+        shop.faults(&Faults { request_lost: 1000, ..Faults::default() });
+        assert_eq!(attend().await, sagas::Attended::NotYet);
+        assert_eq!(attend().await, sagas::Attended::NotYet);
+    });
+}
+
+#[test]
+fn what_costs_nothing_is_bought_without_asking_anybody() {
+    story(async |app: App| {
+        let shop = Shop::open(app).await;
+        let product = shop.app.product("Sample", 0, 1).await;
+        let checkout = shop.app.begin(&product.variant_id, 1).await.text("/id");
+        let done = shop.pay(&checkout, "pm_card_visa").await;
+        assert_eq!(done.text("/status"), "completed", "{:#}", done.body);
+        assert!(shop.intents().is_empty());
+        let now = shop.app.ctx.now();
+        let verdict = conche::admin::money::check(&shop.app.owner, &shop.app.saga, now).await;
+        assert_eq!(verdict.unwrap().findings, [""; 0]);
+        let order = format!("/api/v1/orders/{}", done.text("/order/id"));
+        let why = json!({ "reason": "changed my mind" });
+        shop.app.post(&format!("{order}/cancel"), &why).await;
+        shop.app.rest().await;
+        shop.app.project().await;
+        let read = shop.app.get(&order).await;
+        assert_eq!(read.text("/status"), "cancelled", "{:#}", read.body);
     });
 }

@@ -255,7 +255,9 @@ impl<'a> Drive<'a> {
             }
             Step::Capture => self.capture().await,
             Step::RecordPaid => {
-                let amount = self.due();
+                // What was taken, and not what is due: the order refuses any other amount.
+                let captured = self.situation.payment.captured;
+                let amount = captured.expect("captured money has an amount");
                 self.tell_order("paid", |at| OrderCommand::RecordPaid { amount, at }).await
             }
             Step::Complete => self.complete().await,

@@ -14,10 +14,13 @@ use event_schemas::{
     payment::{DeclineAdvice, ProviderCall},
 };
 use fail::fail_point;
-use providers::payment::{Authorisation, Charge, DEADLINE, LookUp, PaymentError};
+use providers::payment::{Authorisation, Charge, DEADLINE, LookUp, PaymentError, PaymentProvider};
 
 use super::{Step, drive::Drive, is_forgotten};
 use crate::DriveError;
+
+/// The provider of payments of nothing, and the reference it gives them.
+pub const NOBODY: &str = "none";
 
 /// The outcome of a call within its deadline.
 pub(crate) async fn within_deadline<T>(
@@ -34,12 +37,17 @@ impl Drive<'_> {
     pub(super) async fn request_payment(&mut self) -> Result<(), DriveError> {
         let attempt = self.checkout().last_attempt();
         let method = self.checkout().attempt(attempt).expect("a payment follows an attempt");
-        let provider = self.ctx.provider(self.journey.store_id).await?;
+        let amount = self.due();
+        let provider = match amount.amount_minor {
+            // No provider takes nothing, and the shopper owes it to nobody.
+            0 => NOBODY,
+            _ => self.ctx.provider(self.journey.store_id).await?.name(),
+        };
         let request = RequestIntent {
             checkout_id: self.journey.checkout_id,
             attempt,
-            amount: self.due(),
-            provider: provider.name().to_owned(),
+            amount,
+            provider: provider.to_owned(),
             payment_method: method.payment_method.clone(),
             at: self.at(),
         };
@@ -54,7 +62,11 @@ impl Drive<'_> {
     /// Asks the provider and tells the payment what it said.
     pub(super) async fn ask_for_money(&mut self, step: &Step) -> Result<(), DriveError> {
         self.ctx.spend()?;
-        let provider = self.ctx.provider(self.journey.store_id).await?;
+        if let Some(nothing) = self.nothing() {
+            self.hear(Ok(nothing)).await?;
+            return Ok(());
+        }
+        let provider = self.provider().await?;
         let payment = &self.situation.payment;
         let key = self.key();
         let charge = charge(payment, &key);
@@ -82,7 +94,10 @@ impl Drive<'_> {
     /// Where the payment is at the provider, which moves no money. What is new is recorded.
     pub(crate) async fn look(&mut self) -> Result<Heard, DriveError> {
         self.ctx.spend()?;
-        let provider = self.ctx.provider(self.journey.store_id).await?;
+        if let Some(nothing) = self.nothing() {
+            return self.hear(Ok(nothing)).await;
+        }
+        let provider = self.provider().await?;
         let payment = &self.situation.payment;
         let (key, now) = (self.key(), self.ctx.now());
         let reference = payment.provider_reference.as_deref();
@@ -157,13 +172,18 @@ impl Drive<'_> {
 
     /// Takes the reserved amount.
     pub(super) async fn capture(&mut self) -> Result<(), DriveError> {
+        if is_free(&self.situation.payment) {
+            let (provider_reference, amount) = (NOBODY.to_owned(), self.amount());
+            let taken = |at| PaymentCommand::RecordCaptured { provider_reference, amount, at };
+            return self.tell_payment("captured", taken).await;
+        }
         if self.is_settled_by_a_look(ProviderCall::Capture).await? {
             return Ok(());
         }
         self.ctx.spend()?;
         let (reference, key) = self.reference_and_key("capture");
         let amount = self.amount();
-        let provider = self.ctx.provider(self.journey.store_id).await?;
+        let provider = self.provider().await?;
         match within_deadline(provider.capture(&reference, amount, &key)).await {
             Ok(amount) => {
                 let provider_reference = reference;
@@ -188,12 +208,15 @@ impl Drive<'_> {
 
     /// Gives the reservation up.
     pub(super) async fn void(&mut self) -> Result<(), DriveError> {
+        if is_free(&self.situation.payment) {
+            return self.tell_payment("voided", |at| PaymentCommand::RecordVoided { at }).await;
+        }
         if self.is_settled_by_a_look(ProviderCall::Void).await? {
             return Ok(());
         }
         self.ctx.spend()?;
         let (reference, key) = self.reference_and_key("void");
-        let provider = self.ctx.provider(self.journey.store_id).await?;
+        let provider = self.provider().await?;
         match within_deadline(provider.void(&reference, &key)).await {
             Ok(()) => self.tell_payment("voided", |at| PaymentCommand::RecordVoided { at }).await,
             Err(PaymentError::Declined { code, .. }) => match self.look_after_refusal().await? {
@@ -234,6 +257,18 @@ impl Drive<'_> {
         })
     }
 
+    /// What is reserved of a payment of nothing; none if there is something to pay.
+    fn nothing(&self) -> Option<Authorisation> {
+        let (reference, amount) = (NOBODY.to_owned(), self.amount());
+        let nothing = Authorisation::Authorised { reference, amount, expires_at: None };
+        is_free(&self.situation.payment).then_some(nothing)
+    }
+
+    /// Whom this payment was begun with.
+    async fn provider(&self) -> Result<PaymentProvider, DriveError> {
+        self.ctx.provider_of(self.journey.store_id, &self.situation.payment).await
+    }
+
     fn amount(&self) -> Money {
         let intent = self.situation.payment.intent.as_ref();
         intent.expect("the request is committed before the call").amount
@@ -250,6 +285,11 @@ impl Drive<'_> {
         let id = self.payment_id().expect("a payment follows an attempt");
         (payment.provider_reference.clone().unwrap_or_default(), format!("{id}/{call}"))
     }
+}
+
+/// Whether there is nothing to pay, and so nobody to ask.
+pub(crate) fn is_free(payment: &Payment) -> bool {
+    payment.intent.as_ref().is_some_and(|intent| intent.provider == NOBODY)
 }
 
 /// What an answer of the provider came to.

@@ -222,6 +222,20 @@ fn money_that_waits_for_a_parcel_is_taken_when_it_leaves_or_let_go() {
 }
 
 #[test]
+fn a_parcel_is_not_paid_by_money_that_is_not_what_was_asked_for() {
+    let now = minute(9);
+    for captured in [true, false] {
+        let wrong = json!({ "amount_minor": 625, "currency": "GBP" });
+        let stray = Story::completed_unpaid().payment(json!({
+            "type": "PaymentIntegrityViolated", "provider_reference": "ref", "expected": money(),
+            "actual": wrong, "captured": captured, "at": minute(5),
+        }));
+        assert!(stray.0.payment.stray);
+        assert_eq!(stray.shipped().next(now), Step::Done, "captured: {captured}");
+    }
+}
+
+#[test]
 fn an_unclear_answer_is_looked_up_and_never_a_refusal() {
     let now = minute(1);
     assert_eq!(Story::unclear().asked().next(now), Step::RecordUnclear);

@@ -54,6 +54,11 @@ impl Paid {
         })
     }
 
+    /// What was taken and did not go back, in minor units.
+    pub(super) fn kept(&self) -> i64 {
+        self.captured() - self.refunded()
+    }
+
     fn sum(&self, of: impl Fn(&PaymentRefundState) -> bool) -> i64 {
         let refunds = self.state.refunds.values().filter(|refund| of(&refund.state));
         refunds.map(|refund| refund.amount.amount_minor).sum()
@@ -156,7 +161,7 @@ impl Books {
             let left: i64 = attempts
                 .filter_map(|attempt| self.payments.get(&(*store, attempt.payment_id.0)))
                 .filter(|paid| !paid.state.has_open_refund())
-                .map(|paid| paid.captured() - paid.refunded())
+                .map(Paid::kept)
                 .sum();
             if matches!(checkout.phase, Phase::Failed { .. }) && left != 0 {
                 findings.push(format!("checkout {id} has failed and keeps {left}"));

@@ -1,13 +1,13 @@
 //! The provider's books, payment by payment, to the smallest unit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Duration, Utc};
 use domain::payment::{PaymentRefund, PaymentRefundState};
 use event_schemas::ids::{PaymentId, StoreId};
 use providers::payment::{PaymentProvider, Statement};
-use sagas::{ANSWER_WITHIN, SLOW_ANSWER_WITHIN, SagaCtx};
+use sagas::{ANSWER_WITHIN, SLOW_ANSWER_WITHIN, SagaCtx, checkout::NOBODY};
 
 use super::{
     Verdict,
@@ -34,12 +34,20 @@ pub(super) async fn compare(
     now: DateTime<Utc>,
     verdict: &mut Verdict,
 ) -> anyhow::Result<()> {
-    for store_id in books.stores() {
-        let provider = saga.provider(store_id).await?;
-        if matches!(provider, PaymentProvider::Sandbox(_)) {
-            continue;
-        }
-        let ours = of_store(books, store_id, provider.name());
+    for (store_id, name) in providers_of(books, saga).await? {
+        let ours = of_store(books, store_id, &name);
+        let provider = match saga.payments.named(store_id, &name).await {
+            Ok(PaymentProvider::Sandbox(_)) => continue,
+            Ok(provider) => provider,
+            Err(error) => {
+                let (payments, kept) = (ours.len(), ours.values().map(|paid| paid.kept()));
+                let kept: i64 = kept.sum();
+                verdict.findings.push(format!(
+                    "{payments} payments that keep {kept} cannot be compared: {error}"
+                ));
+                continue;
+            }
+        };
         let asked = ours.values().filter_map(|paid| paid.state.asked_at).min();
         let since = asked.unwrap_or(now) - SKEW;
         let theirs = statements(&provider, since).await;
@@ -47,6 +55,22 @@ pub(super) async fn compare(
         weigh(&ours, &theirs, now, verdict);
     }
     Ok(())
+}
+
+/// Whom the books say each store was paid by, and who it would be paid by now.
+async fn providers_of(
+    books: &Books,
+    saga: &SagaCtx,
+) -> anyhow::Result<BTreeSet<(StoreId, String)>> {
+    let payments = books.payments().iter();
+    let mut pairs: BTreeSet<_> = payments
+        .map(|((store, _), paid)| (StoreId(*store), paid.provider.clone()))
+        .filter(|(_, name)| name != NOBODY)
+        .collect();
+    for store_id in books.stores() {
+        pairs.insert((store_id, saga.provider(store_id).await?.name().to_owned()));
+    }
+    Ok(pairs)
 }
 
 fn of_store<'a>(books: &'a Books, store_id: StoreId, provider: &str) -> Ours<'a> {
