@@ -172,9 +172,11 @@ fn is_late(refund: &PaymentRefund, now: DateTime<Utc>) -> bool {
 mod tests {
     use cqrs_es::Aggregate as _;
     use event_schemas::{
-        ids::RefundId,
+        ids::{CheckoutId, RefundId},
         money::{Currency, Money},
-        payment::{PaymentCaptured, PaymentEvent, RefundPending, RefundRequested},
+        payment::{
+            PaymentCaptured, PaymentEvent, PaymentIntentRequested, RefundPending, RefundRequested,
+        },
     };
 
     use super::*;
@@ -194,6 +196,15 @@ mod tests {
     fn paid(captured: i64) -> Paid {
         let at = noon() - Duration::hours(1);
         let mut paid = Paid { provider: "stripe".into(), last: at, ..Paid::default() };
+        let asked = PaymentIntentRequested {
+            checkout_id: CheckoutId::derive(&[b"checkout"]),
+            attempt: 1,
+            amount: money(captured),
+            provider: "stripe".into(),
+            payment_method: "pm_card_visa".into(),
+            at,
+        };
+        paid.state.apply(PaymentEvent::IntentRequested(asked));
         let captured = PaymentCaptured { amount: money(captured), at };
         paid.state.apply(PaymentEvent::Captured(captured));
         paid
