@@ -88,7 +88,7 @@ impl Providers {
             return Ok(known.provider.clone());
         }
         let stripe = Stripe::new(&account).map_err(|error| unreadable(error.to_string()))?;
-        let provider = PaymentProvider::Stripe(stripe);
+        let provider = PaymentProvider::Stripe(stripe.for_store(store_id));
         open.put(store_id, Open { account, provider: provider.clone() });
         Ok(provider)
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use event_schemas::{
+    ids::StoreId,
     money::{Currency, Money},
     payment::{DeclineAdvice, PaymentAction},
 };
@@ -464,4 +465,25 @@ async fn what_stripe_would_never_say_is_no_answer() {
         let asked = provider.authorise(charge("pay_1", Some("pm_card_visa"))).await;
         assert_eq!(asked, Err(PaymentError::Unknown), "{status}");
     }
+}
+
+/// One account, two shops: each knows what is its own.
+#[tokio::test]
+async fn what_another_shop_of_the_account_asked_for_is_somebody_elses() {
+    let world = World::new().await;
+    let store = |name: &str| StoreId::of_slug(name);
+    let shop = |name: &str| match world.provider.clone() {
+        PaymentProvider::Stripe(stripe) => PaymentProvider::Stripe(stripe.for_store(store(name))),
+        sandbox @ PaymentProvider::Sandbox(_) => sandbox,
+    };
+    let (one, other) = (shop("one"), shop("other"));
+    one.authorise(charge("pay_one", Some("pm_card_visa"))).await.unwrap();
+
+    let event = world.provider.events(time(START), None).await.unwrap().events.remove(0);
+    assert_eq!(event.store_key, Some(store("one").to_string()));
+    let key = async |shop: &PaymentProvider| {
+        shop.statements(time(START), None).await.unwrap().statements.remove(0).key
+    };
+    assert_eq!(key(&one).await.as_deref(), Some("pay_one"));
+    assert_eq!(key(&other).await, None);
 }

@@ -30,6 +30,7 @@ pub use ingest::Ingest;
 pub use parked::{Parked, ParkedEvent};
 pub use work::drain;
 
+pub(crate) use fill::serve as read_lists;
 pub(crate) use work::serve;
 
 /// The only provider that sends anything.
@@ -83,9 +84,11 @@ impl Delivery {
         if !is_name(&event.id, EVENT_ID_BYTES_MAX) || !is_name(&event.kind, KIND_BYTES_MAX) {
             return None;
         }
+        // An account may serve other shops too, and tells each of all.
+        let ours = event.store_key.is_none_or(|key| key.parse() == Ok(store_id));
         Some(Delivery {
             store_id,
-            payment_id: event.payment_key.and_then(|key| key.parse().ok()),
+            payment_id: event.payment_key.filter(|_| ours).and_then(|key| key.parse().ok()),
             event_id: event.id,
             kind: event.kind,
             occurred_at: event.created,
@@ -204,11 +207,32 @@ impl Inbox {
 mod tests {
     use super::*;
 
+    fn nothing() -> ProviderEvent {
+        let (id, kind, created) = (String::new(), String::new(), DateTime::UNIX_EPOCH);
+        ProviderEvent { id, kind, created, reference: None, payment_key: None, store_key: None }
+    }
+
+    #[test]
+    fn what_happens_in_another_shop_of_the_account_is_about_no_payment_of_ours() {
+        let (here, payment) = (StoreId::of_slug("demo"), PaymentId::derive(&[b"payment"]));
+        let found = |store_key: Option<String>| {
+            let (id, kind) = ("evt_1".to_owned(), "a.b".to_owned());
+            let payment_key = Some(payment.to_string());
+            let event = ProviderEvent { id, kind, payment_key, store_key, ..nothing() };
+            Delivery::of(here, event, DateTime::UNIX_EPOCH).unwrap().payment_id
+        };
+        assert_eq!(found(Some(here.to_string())), Some(payment));
+        // Asked for before stores were told apart.
+        assert_eq!(found(None), Some(payment));
+        assert_eq!(found(Some(StoreId::of_slug("other").to_string())), None);
+        assert_eq!(found(Some("somebody else's".to_owned())), None);
+    }
+
     #[test]
     fn only_what_has_the_name_of_an_event_is_stored() {
         let delivery = |id: &str, kind: &str| {
             let (id, kind, at) = (id.to_owned(), kind.to_owned(), DateTime::UNIX_EPOCH);
-            let event = ProviderEvent { id, kind, created: at, reference: None, payment_key: None };
+            let event = ProviderEvent { id, kind, created: at, ..nothing() };
             Delivery::of(StoreId::of_slug("demo"), event, at)
         };
         assert!(delivery("evt_1", "payment_intent.succeeded").is_some());

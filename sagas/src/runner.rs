@@ -57,7 +57,8 @@ pub async fn run(ctx: SagaCtx, shutdown: watch::Receiver<bool>) {
     tokio::join!(
         follow(&ctx, &woken, shutdown.clone()),
         serve(&ctx, &woken, shutdown.clone()),
-        inbox::serve(&ctx, shutdown)
+        inbox::serve(&ctx, shutdown.clone()),
+        inbox::read_lists(&ctx, shutdown)
     );
 }
 

@@ -42,6 +42,8 @@ pub struct ProviderEvent {
     pub reference: Option<String>,
     /// The key that payment was asked for under, which is our payment's id, if the event has it.
     pub payment_key: Option<String>,
+    /// The store that asked for it, if the event says so: an account may serve several.
+    pub store_key: Option<String>,
 }
 
 /// Some of what happened.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Duration, Utc};
 use event_schemas::{
+    ids::StoreId,
     money::Money,
     payment::{DeclineAdvice, PaymentAction},
 };
@@ -70,6 +71,8 @@ pub const EVENT_KINDS: &[&str] = &[
 pub struct Stripe {
     client: Arc<Client>,
     publishable_key: Option<String>,
+    /// Who asks, among all that the account serves.
+    store: Option<StoreId>,
 }
 
 impl Stripe {
@@ -77,7 +80,17 @@ impl Stripe {
     pub fn new(account: &Account) -> Result<Stripe, AccountError> {
         account.check()?;
         let publishable_key = account.publishable_key.clone();
-        Ok(Stripe { client: Arc::new(Client::new(account)), publishable_key })
+        Ok(Stripe { client: Arc::new(Client::new(account)), publishable_key, store: None })
+    }
+
+    /// Says of everything it asks for that a store asked.
+    #[must_use]
+    pub fn for_store(self, store_id: StoreId) -> Stripe {
+        Stripe { store: Some(store_id), ..self }
+    }
+
+    fn store_metadata(&self) -> Option<(&'static str, String)> {
+        self.store.map(|store_id| ("metadata[store_id]", store_id.to_string()))
     }
 
     /// Whether both act by the same connections and circuit breaker.
@@ -97,7 +110,8 @@ impl Stripe {
         &self,
         charge: Charge<'_>,
     ) -> Result<Authorisation, PaymentError> {
-        let form = intent_form(charge)?;
+        let mut form = intent_form(charge)?;
+        form.extend(self.store_metadata());
         for key in chain(charge.key) {
             match self.client.post("/v1/payment_intents", &form, &key).await? {
                 Answer::Done(body) => return self.state(read(body)?, charge).await,
@@ -220,12 +234,13 @@ impl Stripe {
     }
 
     pub(super) async fn refund(&self, refund: Refund<'_>) -> Result<Refunded, PaymentError> {
-        let form = [
+        let mut form = vec![
             ("payment_intent", refund.reference.to_owned()),
             ("amount", stripe_amount(refund.amount)?.to_string()),
             ("metadata[payment_id]", refund.payment_key.to_owned()),
             ("metadata[refund_id]", refund.key.to_owned()),
         ];
+        form.extend(self.store_metadata());
         for key in chain(refund.key) {
             match self.client.post("/v1/refunds", &form, &key).await? {
                 Answer::Done(body) => return read::<RefundObject>(body)?.refunded(),
@@ -258,7 +273,7 @@ impl Stripe {
         &self,
         reference: &str,
     ) -> Result<Option<Statement>, PaymentError> {
-        Ok(self.intent(reference).await?.and_then(|intent| intent.statement()))
+        Ok(self.intent(reference).await?.and_then(|intent| intent.statement(self.store)))
     }
 
     pub(super) async fn statements(
@@ -270,7 +285,7 @@ impl Stripe {
         query.push(("expand[]", "data.latest_charge".to_owned()));
         let page: List<Intent> = self.list("/v1/payment_intents", &query).await?;
         let last = page.data.last().map(|intent| intent.id.clone());
-        let statements = page.data.iter().filter_map(Intent::statement).collect();
+        let statements = page.data.iter().filter_map(|one| one.statement(self.store)).collect();
         Ok(StatementPage { statements, next: last.filter(|_| page.has_more) })
     }
 

@@ -1,9 +1,16 @@
 //! Filling gaps: once an hour the provider's own list of events is read, for webhooks that were
 //! never sent or never came.
 
+use std::time::Duration as Pause;
+
 use chrono::{DateTime, Duration, Utc};
 use event_schemas::ids::StoreId;
-use tracing::{debug, warn};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tracing::{debug, error, warn};
 
 use super::{
     Delivery, KEPT, STRIPE,
@@ -28,8 +35,34 @@ const AGAIN: Duration = Duration::minutes(5);
 /// then counts as failed and begins anew, so that nothing newer hides it.
 const PAGES_MAX: usize = 1_000;
 
+/// Accounts that are read at once.
+const AT_ONCE: usize = 8;
+
+/// How long one account may take: less than [`AGAIN`], after which another runner takes it.
+const PATIENCE: Pause = Pause::from_secs(120);
+
+/// How often a runner looks whether an account is due.
+const POLL: Pause = Pause::from_secs(5);
+
 /// Settled events removed in one statement.
 const PRUNE_MAX: i64 = 10_000;
+
+/// Reads lists until told to stop, which ends what it is at: it is begun anew. Beside the work on
+/// what came, which does not wait for a provider that does not answer.
+pub(crate) async fn serve(ctx: &SagaCtx, mut shutdown: watch::Receiver<bool>) {
+    let reading = async {
+        loop {
+            if let Err(error) = round(ctx).await {
+                error!(error = &error as &dyn std::error::Error, "cannot fill gaps of the inbox");
+            }
+            sleep(POLL).await;
+        }
+    };
+    tokio::select! {
+        _ = shutdown.wait_for(|stop| *stop) => {}
+        () = reading => {}
+    }
+}
 
 /// Reads the lists of the accounts that are due, and removes what is past its keeping.
 pub(super) async fn round(ctx: &SagaCtx) -> Result<(), DriveError> {
@@ -40,16 +73,19 @@ pub(super) async fn round(ctx: &SagaCtx) -> Result<(), DriveError> {
     let stores = ctx.payments.stores().await;
     let stores = stores
         .map_err(|error| DriveError::Failed { step: "accounts", detail: error.to_string() })?;
-    for store_id in stores {
-        if let Some(since) = claim(ctx, store_id).await? {
-            read(ctx, store_id, since).await?;
+    let read_due = async |store_id| -> Result<(), DriveError> {
+        match claim(ctx, store_id).await? {
+            Some(since) => read(ctx, store_id, since).await,
+            None => Ok(()),
         }
-    }
-    Ok(())
+    };
+    stream::iter(stores).map(read_due).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 async fn read(ctx: &SagaCtx, store_id: StoreId, since: DateTime<Utc>) -> Result<(), DriveError> {
-    match fill(ctx, store_id, since).await {
+    let late = |_| DriveError::Failed { step: "list of events", detail: "takes too long".into() };
+    let filled = timeout(PATIENCE, fill(ctx, store_id, since)).await;
+    match filled.map_err(late).flatten() {
         Ok(found) => debug!(store = %store_id, found, "read a provider's list of events"),
         // The list is a net under the webhooks; it can wait.
         Err(error) => {
@@ -87,7 +123,7 @@ pub async fn fill(
     Err(failed("the list does not end".to_owned()))
 }
 
-/// Whether an account may be due. Cheap: it is asked many times a second. The row of no store says
+/// Whether an account may be due. Cheap: it is asked all the time. The row of no store says
 /// when somebody has last looked at all of them.
 async fn due(ctx: &SagaCtx) -> Result<bool, sqlx::Error> {
     let now = ctx.now();

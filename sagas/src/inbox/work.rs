@@ -49,7 +49,7 @@ struct Claimed {
 /// Works until told to stop; then ends what it is at.
 pub(crate) async fn serve(ctx: &SagaCtx, mut shutdown: watch::Receiver<bool>) {
     while !*shutdown.borrow() {
-        let pause = match round(ctx).await {
+        let pause = match work(ctx).await {
             Ok(0) => POLL,
             Ok(_) => continue,
             Err(error) => {
@@ -77,6 +77,10 @@ pub async fn drain(ctx: &SagaCtx) -> Result<u64, DriveError> {
 
 async fn round(ctx: &SagaCtx) -> Result<u64, DriveError> {
     fill::round(ctx).await?;
+    work(ctx).await
+}
+
+async fn work(ctx: &SagaCtx) -> Result<u64, DriveError> {
     let claimed = claim(ctx).await?;
     let results: Vec<Result<u64, sqlx::Error>> = stream::iter(claimed)
         .map(|claimed| async move { carry_out(ctx, claimed).await })

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use event_schemas::payment::DeclineAdvice;
+use event_schemas::{ids::StoreId, payment::DeclineAdvice};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -13,6 +13,9 @@ use crate::payment::{PaymentError, ProviderEvent, RefundState, Refunded, Stateme
 
 /// Name of our payment's id in the metadata of intents, charges and refunds.
 pub(super) const PAYMENT_KEY: &str = "payment_id";
+
+/// Name of our store's id in the metadata of intents, charges and refunds.
+pub(super) const STORE_KEY: &str = "store_id";
 
 /// Name of our refund's id in the metadata of refunds.
 pub(super) const REFUND_KEY: &str = "refund_id";
@@ -158,15 +161,17 @@ impl Intent {
     }
 
     /// As it stands in the books.
-    pub(super) fn statement(&self) -> Option<Statement> {
+    pub(super) fn statement(&self, store: Option<StoreId>) -> Option<Statement> {
         let money = |amount| of_stripe(amount, &self.currency);
+        let asked_by = self.metadata.get(STORE_KEY);
+        let ours = asked_by.is_none() || asked_by == store.map(|id| id.to_string()).as_ref();
         let refunded = match &self.latest_charge {
             Some(Expandable::Object(charge)) => charge.amount_refunded,
             _ => 0,
         };
         Some(Statement {
             reference: self.id.clone(),
-            key: self.key().map(str::to_owned),
+            key: self.key().filter(|_| ours).map(str::to_owned),
             created: time(self.created)?,
             reserved: money(self.amount_capturable)?,
             captured: money(self.amount_received)?,
@@ -200,9 +205,11 @@ impl Event {
                 Named::Id(id) | Named::Object { id } => id,
             })
         };
-        let payment_key = object.metadata.and_then(|mut metadata| metadata.remove(PAYMENT_KEY));
+        let mut metadata = object.metadata.unwrap_or_default();
+        let [payment_key, store_key] = [PAYMENT_KEY, STORE_KEY].map(|name| metadata.remove(name));
         let created = time(self.created)?;
-        Some(ProviderEvent { id: self.id, kind: self.kind, created, reference, payment_key })
+        let (id, kind) = (self.id, self.kind);
+        Some(ProviderEvent { id, kind, created, reference, payment_key, store_key })
     }
 }
 
