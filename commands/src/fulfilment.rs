@@ -7,6 +7,7 @@ use domain::inventory::{MAIN_LOCATION, StockItemError};
 use event_schemas::{
     fulfilment::{FulfilmentLine, Tracking},
     ids::{FulfilmentId, OrderId, StoreId, VariantId},
+    store::CaptureMoment,
 };
 use event_store::{Done, StoreError};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -14,7 +15,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use crate::{
     CommandError, Ctx, Intent,
     inventory::{self, Shipment},
-    order::{self, NewFulfilment, OrderCommand, OrderError, Placed},
+    order::{self, FulfilmentState, NewFulfilment, OrderCommand, OrderError, Placed},
+    payment::{self, PaymentStatus},
 };
 
 /// Variants of one parcel that are looked up at a time: each takes a connection for a moment.
@@ -26,6 +28,9 @@ pub enum FulfilmentError {
     /// The order said no, or the log did.
     #[error(transparent)]
     Order(#[from] CommandError<OrderError>),
+    /// The order's money is to be taken when the parcel leaves, and is not reserved any more.
+    #[error("the money for the order is not reserved any more")]
+    AuthorisationGone,
     /// The place has too few units for the order.
     #[error("{location} has {available} of {requested} units of {variant_id} for the order")]
     ShortAt {
@@ -91,6 +96,9 @@ pub async fn ship(
 ) -> Result<Done, FulfilmentError> {
     let order = placed(ctx, intent.store_id, id).await?;
     if let Some(parcel) = order.fulfilments.get(&fulfilment_id) {
+        if parcel.state == FulfilmentState::Pending {
+            check_money(ctx, intent, &order).await?;
+        }
         let wanted = order.units_of(parcel);
         let parcel = (fulfilment_id, parcel.location.as_str());
         check_stock(ctx, intent, (id, &order), parcel, &wanted).await?;
@@ -121,6 +129,22 @@ pub async fn cancel(
     let intent = of_journey(intent, &placed(ctx, intent.store_id, id).await?);
     let command = OrderCommand::CancelFulfilment { fulfilment_id, reason, at: intent.at };
     Ok(order::record(ctx, &intent, id, command).await?)
+}
+
+/// Goods do not leave for money that can never be taken. Whether it can is asked now; the provider
+/// may still refuse.
+async fn check_money(ctx: &Ctx, intent: &Intent, order: &Placed) -> Result<(), FulfilmentError> {
+    if order.paid.is_some() || order.capture != CaptureMoment::OnShipment {
+        return Ok(());
+    }
+    let payment = payment::load(ctx, intent.store_id, order.payment_id).await?.state;
+    let stands = match payment.status {
+        _ if payment.stray => false,
+        PaymentStatus::Authorised => payment.expires_at.is_none_or(|end| ctx.now() < end),
+        PaymentStatus::CaptureRequested | PaymentStatus::Captured => true,
+        _ => false,
+    };
+    if stands { Ok(()) } else { Err(FulfilmentError::AuthorisationGone) }
 }
 
 async fn placed(ctx: &Ctx, store_id: StoreId, id: OrderId) -> Result<Placed, FulfilmentError> {

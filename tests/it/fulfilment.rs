@@ -5,7 +5,13 @@ use axum::body::Body;
 use axum::http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, App, Product, story};
+use commands::{
+    Intent,
+    payment::{self, PaymentCommand},
+};
+use event_schemas::ids::{PaymentId, StoreId};
+
+use crate::app::{Answer, App, Product, STORE, story};
 
 const GOOD_CARD: &str = "4242 4242 4242 4242";
 const CAPTURE_FAILS: &str = "4000000000000341";
@@ -275,6 +281,30 @@ fn an_order_that_is_paid_on_shipment_is_cancelled_without_taking_money() {
         assert_eq!(shown.text("/payments/0/status"), "voided");
         assert_eq!(shown.text("/fulfilments/0/status"), "cancelled");
         assert_eq!(stock(&app, &product).await, [5, 0, 5]);
+    });
+}
+
+#[test]
+fn nothing_leaves_for_money_that_is_not_reserved_any_more() {
+    story(async |app: App| {
+        pays_on_shipment(&app).await;
+        let product = app.product("Late bar", 500, 5).await;
+        let order = sold(&app, &product, 1, GOOD_CARD).await;
+        let parcel = order.packed(&app, 1).await;
+        // Time ran out at the provider.
+        let sql = "SELECT stream_id FROM log.events WHERE category = 'payment' LIMIT 1";
+        let id = PaymentId(sqlx::query_scalar(sql).fetch_one(&app.owner).await.unwrap());
+        let (store, at) = (StoreId::of_slug(STORE), app.ctx.now());
+        let intent = Intent::of_system(store, app.saga.actor, &[b"voided"], at);
+        let voided = PaymentCommand::RecordVoided { at };
+        payment::record(&app.ctx, &intent, id, voided).await.unwrap();
+        let refused = order.tell(&app, &parcel, "ship", json!({})).await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{:#}", refused.body);
+        assert_eq!(refused.text("/code"), "authorisation_gone");
+        assert_eq!(stock(&app, &product).await, [5, 1, 4]);
+        let cancelled = order.post(&app, "cancel", json!({ "reason": "not paid" })).await;
+        assert_eq!(cancelled.status, StatusCode::ACCEPTED, "{:#}", cancelled.body);
+        assert_eq!(seen(&app, &order.id).await.text("/status"), "cancelled");
     });
 }
 

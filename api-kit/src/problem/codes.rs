@@ -307,6 +307,12 @@ pub const CODES: &[Code] = &[
         "A payment is in progress",
         "Read the resource until the payment has ended.",
     ),
+    row(
+        "authorisation_gone",
+        409,
+        "The money for the order is not reserved any more",
+        "Cancel the order, or have it paid again.",
+    ),
     row("payment_attempts_exhausted", 409, "Too many payments were tried", "Begin a new checkout."),
     row(
         "checkout_changes_exhausted",

@@ -170,6 +170,7 @@ fn refused(error: FulfilmentError) -> Problem {
     let detail = error.to_string();
     match error {
         FulfilmentError::Order(error) => problem(error),
+        FulfilmentError::AuthorisationGone => Problem::new("authorisation_gone"),
         FulfilmentError::ShortAt { variant_id, location, requested, available } => {
             let problem = Problem::new("insufficient_stock").detail(detail);
             let problem = problem.extra("variant_id", variant_id.to_string());
