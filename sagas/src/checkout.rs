@@ -58,6 +58,7 @@ pub(crate) const SLOW_LOOK_MAX: Duration = Duration::hours(1);
 
 /// Everything the next step depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known or not, whatever the others are")]
 pub struct Situation {
     /// The checkout.
     pub checkout: Checkout,

@@ -75,8 +75,10 @@ pub async fn drive_order(
 
 fn earlier(one: Next, other: Next) -> Next {
     match (one, other) {
-        (Next::Done, next) | (next, Next::Done) => next,
-        (next @ Next::Unanswered { .. }, _) | (_, next @ Next::Unanswered { .. }) => next,
+        (Next::Done, next)
+        | (next, Next::Done)
+        | (next @ Next::Unanswered { .. }, _)
+        | (_, next @ Next::Unanswered { .. }) => next,
         (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
     }
 }

@@ -39,7 +39,7 @@ const PAGES_MAX: usize = 1_000;
 const AT_ONCE: usize = 8;
 
 /// How long one account may take: less than [`AGAIN`], after which another runner takes it.
-const PATIENCE: Pause = Pause::from_secs(120);
+const PATIENCE: Pause = Pause::from_mins(2);
 
 /// How often a runner looks whether an account is due.
 const POLL: Pause = Pause::from_secs(5);

@@ -300,8 +300,10 @@ impl Play {
             let one = sagas::drive_payment(ctx, self.store_id, id).await?;
             next = match (next, one) {
                 (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
-                (Next::Done, next) | (next, Next::Done) => next,
-                (next @ Next::Unanswered { .. }, _) | (_, next @ Next::Unanswered { .. }) => next,
+                (Next::Done, next)
+                | (next, Next::Done)
+                | (next @ Next::Unanswered { .. }, _)
+                | (_, next @ Next::Unanswered { .. }) => next,
             };
         }
         Ok(next)
