@@ -195,7 +195,9 @@ async fn settle(
     cart_id: CartId,
 ) -> Result<Loaded<Cart>, CommandError<CartError>> {
     let cart = load(ctx, intent.store_id, cart_id).await.map_err(CommandError::Store)?;
-    let now = standing(ctx, intent.store_id, &cart.state).await.map_err(CommandError::Store)?;
+    let now = standing(ctx, intent.store_id, (cart_id, &cart.state))
+        .await
+        .map_err(CommandError::Store)?;
     let (Standing::CheckingOut { checkout_id, .. }, at) = (cart.state.standing, intent.at) else {
         return Ok(cart);
     };
@@ -214,11 +216,19 @@ async fn settle(
 }
 
 /// What can happen to the cart, given what became of its checkout.
-async fn standing(ctx: &Ctx, store_id: StoreId, cart: &Cart) -> Result<Standing, StoreError> {
+async fn standing(
+    ctx: &Ctx,
+    store_id: StoreId,
+    (cart_id, cart): (CartId, &Cart),
+) -> Result<Standing, StoreError> {
     let Standing::CheckingOut { checkout_id, since } = cart.standing else {
         return Ok(cart.standing);
     };
     let loaded = checkout::load(ctx, store_id, checkout_id).await?;
+    // A key that was used before names the checkout it was used for, of whatever cart.
+    if loaded.state.started.is_some_and(|started| started.cart_id != Some(cart_id)) {
+        return Ok(Standing::Open);
+    }
     Ok(match loaded.state.phase {
         Phase::Completed { order_id, .. } => Standing::CheckedOut { checkout_id, order_id },
         Phase::Compensating { .. } | Phase::Failed { .. } => Standing::Open,

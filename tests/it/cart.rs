@@ -354,6 +354,23 @@ fn of_many_checkouts_of_one_cart_at_once_one_begins() {
 }
 
 #[test]
+fn a_key_that_was_used_for_one_cart_does_not_close_another() {
+    story(async |app: App| {
+        let bar = app.product("Bar", 450, 10).await;
+        let (first, second) = (app.guest().await, app.guest().await);
+        app.add(&first, &bar, 1).await;
+        assert_eq!(app.check_out(&first, "k").await.status, StatusCode::CREATED);
+        // Another version than the first had: the cart itself does not know the key.
+        app.add(&second, &bar, 1).await;
+        app.add(&second, &bar, 1).await;
+        let reused = app.check_out(&second, "k").await;
+        assert_eq!(reused.text("/code"), "idempotency_key_reused", "{:#}", reused.body);
+        assert_eq!(app.add(&second, &bar, 1).await.status, StatusCode::OK);
+        assert_eq!(app.check_out(&second, "other").await.status, StatusCode::CREATED);
+    });
+}
+
+#[test]
 fn a_cart_does_not_wait_for_ever_for_a_checkout_that_never_came() {
     story(async |app: App| {
         let bar = app.product("Bar", 450, 10).await;

@@ -56,7 +56,10 @@ fn began_surely_not(error: &BeginError) -> bool {
     match error {
         BeginError::TooManyLines { .. } | BeginError::NotYours | BeginError::Lines(_) => true,
         BeginError::Command(error) => {
-            matches!(error, E::Rejected(_) | E::Store(StoreError::Busy | StoreError::Late))
+            matches!(
+                error,
+                E::Rejected(_) | E::KeyReused | E::Store(StoreError::Busy | StoreError::Late)
+            )
         }
     }
 }

@@ -149,7 +149,7 @@ pub async fn view(
     cart_id: CartId,
 ) -> Result<Option<CartView>, StoreError> {
     let Loaded { state: cart, version, position } = load(ctx, store_id, cart_id).await?;
-    let standing = standing(ctx, store_id, &cart).await?;
+    let standing = standing(ctx, store_id, (cart_id, &cart)).await?;
     let (status, checkout_id, order_id, merged_into) = match standing {
         Standing::Absent => return Ok(None),
         Standing::Open => (CartStatus::Open, None, None, None),
