@@ -205,11 +205,12 @@ async fn writes_during_rebuilds_are_neither_lost_nor_doubled() {
     let rebuilding = async {
         for _ in 0..3 {
             let (owner, none) = (&shop.db.owner, &|_, _| {});
-            let [catalog, orders, sales] = projections::ALL else { panic!("three of them") };
+            let [catalog, orders, sales, ledger] = projections::ALL else { panic!("four") };
             let rebuilt = tokio::try_join!(
                 rebuild(owner, catalog, none),
                 rebuild(owner, orders, none),
-                rebuild(owner, sales, none)
+                rebuild(owner, sales, none),
+                rebuild(owner, ledger, none)
             );
             rebuilt.unwrap();
         }
